@@ -1,0 +1,19 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(), .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "BlockBackend",
+    products: [.library(name: "BlockBackend", targets: ["BlockBackend"])],
+    dependencies: [.package(path: "../LinuxSys")],
+    targets: [
+        .target(
+            name: "BlockBackend",
+            dependencies: [.product(name: "LinuxSys", package: "LinuxSys")],
+            swiftSettings: strict),
+    ])

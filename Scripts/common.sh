@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# Shared by the scripts of this folder: where things are kept, progress lines, Debian packages.
+
+# shellcheck disable=SC2034 # for the scripts that read this file
+project=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+cache=${STRATOVIRT_CACHE:-/var/tmp/stratovirt-cache}
+mkdir -p "$cache"
+
+say() { printf '[%s] %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# apt_refresh: fetches the package lists, once in the life of a run.
+apt_refresh() {
+  [ -z "${STRATOVIRT_APT_FRESH:-}" ] || return 0
+  say "apt-get update"
+  apt-get update -qq || die "apt-get update failed"
+  export STRATOVIRT_APT_FRESH=1
+}
+
+# need PACKAGE...: installs those Debian packages that are missing.
+need() {
+  local p missing=()
+  for p; do dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing+=("$p"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || die "needs these Debian packages (run as root, or install them yourself): ${missing[*]}"
+  apt_refresh
+  say "apt-get install ${missing[*]}"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$cache/apt.log" 2>&1 ||
+    { tail -5 "$cache/apt.log" >&2; die "cannot install ${missing[*]}"; }
+}
+
+# watched MESSAGE PROGRESS COMMAND...: runs COMMAND quietly, printing MESSAGE and what the shell words PROGRESS give every 20 s.
+watched() {
+  local message=$1 progress=$2 pid rc=0 log; shift 2
+  log=$(mktemp -p "$cache" log.XXXXXX)
+  say "$message"
+  "$@" >"$log" 2>&1 & pid=$!
+  while sleep 1; kill -0 "$pid" 2>/dev/null; do
+    ((SECONDS % 20)) || say "  ... $(eval "$progress")"
+  done
+  wait "$pid" || rc=$?
+  [ "$rc" = 0 ] || tail -30 "$log" >&2
+  rm -f "$log"
+  return "$rc"
+}
+
+# debian_kernel META DIRECTORY: unpacks the kernel package that Debian's META package names today into DIRECTORY, once.
+# DIRECTORY/version holds its version, DIRECTORY/vmlinuz its image.
+debian_kernel() {
+  local meta=$1 dir=$2 package
+  [ ! -e "$dir/version" ] || return 0
+  need kmod
+  package=$(apt-cache depends "$meta" 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}')
+  [ -n "$package" ] || { apt_refresh; package=$(apt-cache depends "$meta" | awk '/Depends: linux-image/ {print $2; exit}'); }
+  say "downloading $package"
+  rm -rf "$dir" "$dir.deb"; mkdir -p "$dir" "$dir.deb"
+  (cd "$dir.deb" && { apt-get download -qq "$package" 2>/dev/null || { apt_refresh; apt-get download -qq "$package" 2>/dev/null; }; }) ||
+    die "cannot download $package"
+  dpkg -x "$dir.deb"/*.deb "$dir"; rm -rf "$dir.deb"
+  local version; version=$(ls "$dir/lib/modules")
+  depmod -b "$dir" "$version"
+  cp "$dir/boot/vmlinuz-$version" "$dir/vmlinuz"
+  echo "$version" >"$dir/version"
+}
+
+# initramfs OUTPUT KERNEL-DIRECTORY INIT MODULE...: packs busybox, INIT as /init, and the modules with those they depend on;
+# /modules/order names them in the order in which insmod has to be given them.
+initramfs() {
+  local out=$1 kernel=$2 init=$3 tree module path; shift 3
+  need busybox-static cpio kmod
+  tree=$(mktemp -d -p "$cache" initramfs.XXXXXX)
+  mkdir -p "$tree"/{bin,dev,proc,sys,root,modules}
+  cp /bin/busybox "$tree/bin/"
+  install -m 755 "$init" "$tree/init"
+  for module; do
+    modprobe -d "$kernel" -S "$(cat "$kernel/version")" --show-depends "$module" || die "the kernel in $kernel has no module $module"
+  done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' | while read -r path; do
+    cp "$path" "$tree/modules/"
+    basename "$path" >>"$tree/modules/order"
+  done
+  (cd "$tree" && find . | cpio -o -H newc -R 0:0 --quiet) | gzip -1 >"$out.new"
+  rm -rf "$tree"
+  mv "$out.new" "$out"
+}

@@ -1,0 +1,101 @@
+// System calls whose errno must be read before any Swift code runs (ARC or the allocator may change it), and macros that do not import.
+// Every sys_ function that returns a long returns the call's result, or -errno.
+#pragma once
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <termios.h>
+
+long sys_open(const char *path, int flags, unsigned mode);
+long sys_dup(int fd);
+long sys_read(int fd, void *buffer, size_t count);
+long sys_write(int fd, const void *buffer, size_t count);
+long sys_pread(int fd, void *buffer, size_t count, int64_t offset);
+long sys_pwrite(int fd, const void *buffer, size_t count, int64_t offset);
+long sys_preadv(int fd, const struct iovec *iov, int count, int64_t offset);
+long sys_pwritev(int fd, const struct iovec *iov, int count, int64_t offset);
+long sys_fdatasync(int fd);
+long sys_fallocate(int fd, int mode, int64_t offset, int64_t length);
+long sys_ftruncate(int fd, int64_t length);
+long sys_fstat(int fd, struct stat *out);
+long sys_lstat(const char *path, struct stat *out);
+long sys_unlink(const char *path);
+long sys_chmod(const char *path, unsigned mode);
+long sys_ioctl(int fd, unsigned long request, unsigned long argument);
+long sys_ioctl_pointer(int fd, unsigned long request, void *argument);
+long sys_get_flags(int fd);
+long sys_set_flags(int fd, int flags);
+long sys_memfd(const char *name);
+long sys_madvise(void *address, size_t length, int advice);
+
+// Open file description locks (fcntl(2)): they also exclude a second open of the file by this process, and go with the descriptor.
+long sys_ofd_lock(int fd, bool exclusive);
+long sys_ofd_unlock(int fd);
+
+// On success *address holds the mapping and 0 is returned.
+long sys_mmap(void **address, size_t length, int protection, int flags, int fd, int64_t offset);
+
+long sys_eventfd(void);
+long sys_epoll_create(void);
+long sys_epoll_ctl(int epfd, int operation, int fd, uint32_t events, uint64_t data);
+long sys_epoll_wait(int epfd, struct epoll_event *events, int capacity, int timeout);
+static inline uint64_t sys_epoll_data(const struct epoll_event *event) { return event->data.u64; }
+
+// Sockets. Every descriptor is close-on-exec and non-blocking.
+long sys_unix_socket(const char *path, bool listening, int backlog);
+long sys_tcp_listen(const char *host, uint16_t port, int backlog);
+long sys_socket_port(int fd);
+long sys_accept(int fd);
+// MSG_NOSIGNAL: a peer that hangs up must not kill the process with SIGPIPE.
+long sys_send(int fd, const void *buffer, size_t count);
+
+// Terminals.
+long sys_openpty(int *controller, char *name, size_t capacity);
+long sys_tcgetattr(int fd, struct termios *out);
+long sys_tcsetattr(int fd, const struct termios *settings);
+
+// What must be undone on every way out of the process, also by a fatal signal: one terminal's settings, and files to remove. The handlers use only
+// async-signal-safe calls and take no lock (a handler that takes a lock held by the interrupted thread hangs for ever).
+enum { EXIT_PATH_LIMIT = 32, EXIT_PATH_LENGTH = 256 };
+long exit_keep_terminal(int fd, const struct termios *settings);
+void exit_restore_terminal(int fd);
+// Slot number, or -errno (ENOSPC, ENAMETOOLONG).
+long exit_add_path(const char *path);
+void exit_forget_path(long slot);
+// Restores and removes everything registered; may be called more than once.
+void exit_undo_all(void);
+// On SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGQUIT: undo, then die of the same signal.
+void exit_catch_fatal_signals(void);
+
+// Blocks SIGTERM, SIGINT and SIGHUP for this thread and those it starts, ignores SIGPIPE; a descriptor that reads what was blocked, or -errno.
+long sys_signals_to_descriptor(void);
+// The next signal's number, 0 when none waits.
+int sys_next_signal(int fd, int *sender);
+
+// Threads. The start routine's signature differs between C libraries in nullability; the shim fixes it.
+typedef void *(*sys_thread_body)(void *argument);
+int sys_thread_start(pthread_t *out, size_t stack, sys_thread_body body, void *argument);
+int sys_gettid(void);
+// Names the calling thread; Linux keeps 15 bytes.
+void sys_thread_set_name(const char *name);
+// One CPU pause for spin waits.
+static inline void sys_cpu_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// Guest memory: single accesses that the compiler can neither tear, repeat nor cache.
+static inline uint16_t sys_load_acquire16(const void *address) { return __atomic_load_n((const uint16_t *)address, __ATOMIC_ACQUIRE); }
+static inline void sys_store_release16(void *address, uint16_t value) { __atomic_store_n((uint16_t *)address, value, __ATOMIC_RELEASE); }
+static inline void sys_full_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+// Wait and wake on a 32-bit word (futex(2)), for threads that sleep outside any lock. Times in nanoseconds; negative waits for ever.
+long sys_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds);
+long sys_futex_wake(const void *word, int count);

@@ -1,0 +1,203 @@
+internal import CLinuxSys
+internal import Glibc
+internal import Synchronization
+
+/// An epoll(7) loop. One thread runs it; every other member may be called on any thread.
+///
+/// A handler runs on the loop's thread, outside the loop's lock. When another thread removes a descriptor, a call of its handler that has already begun
+/// still ends; none begins after `remove` returns on the loop's own thread.
+public final class EventLoop: Sendable {
+    public struct Events: OptionSet, Sendable {
+        public let rawValue: UInt32
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+        public static let readable = Events(rawValue: EPOLLIN.rawValue)
+        public static let writable = Events(rawValue: EPOLLOUT.rawValue)
+        /// Always reported, asked for or not.
+        public static let error = Events(rawValue: EPOLLERR.rawValue)
+        /// Always reported, asked for or not.
+        public static let hangup = Events(rawValue: EPOLLHUP.rawValue)
+        /// The peer has shut down its sending half.
+        public static let peerClosed = Events(rawValue: EPOLLRDHUP.rawValue)
+    }
+
+    public typealias Handler = @Sendable (Events) -> Void
+    public struct TimerID: Hashable, Sendable { let number: UInt64 }
+
+    private struct Watch: Sendable {
+        let generation: UInt32
+        var events: Events
+        /// A regular file cannot be polled (EPERM): it is always ready.
+        let isAlwaysReady: Bool
+        let handler: Handler
+    }
+    private struct Timer: Sendable {
+        let id: TimerID
+        let deadline: UInt64
+        let handler: @Sendable () -> Void
+    }
+    private struct State: Sendable {
+        var watches: [Int32: Watch] = [:]
+        var timers: [Timer] = []
+        var posted: [@Sendable () -> Void] = []
+        var generation: UInt32 = 0
+        var nextTimer: UInt64 = 0
+        var isStopped = false
+    }
+
+    private static let wakeData = UInt64.max
+    private let epoll: OwnedFD
+    private let wake: EventFD
+    private let state = Mutex(State())
+
+    public init() throws(Errno) {
+        epoll = OwnedFD(adopting: Int32(truncatingIfNeeded: try check(sys_epoll_create())))
+        wake = try EventFD()
+        _ = try check(sys_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, wake.raw, Events.readable.rawValue, Self.wakeData))
+    }
+
+    /// Watches `fd`, which stays the caller's; one watch a descriptor. Throws EEXIST when it is watched already.
+    public func add(_ fd: Int32, _ events: Events, _ handler: @escaping Handler) throws(Errno) {
+        let result: Int = state.withLock { state in
+            if state.watches[fd] != nil { return -Int(EEXIST) }
+            state.generation &+= 1
+            let data = UInt64(state.generation) << 32 | UInt64(UInt32(bitPattern: fd))
+            let result = sys_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, fd, events.rawValue, data)
+            let isAlwaysReady = result == -Int(EPERM)
+            guard result >= 0 || isAlwaysReady else { return result }
+            state.watches[fd] = Watch(generation: state.generation, events: events, isAlwaysReady: isAlwaysReady, handler: handler)
+            return 0
+        }
+        _ = try check(result)
+        wake.signal()
+    }
+
+    /// Changes what is watched; with no events only errors and hang-ups are reported.
+    public func modify(_ fd: Int32, _ events: Events) throws(Errno) {
+        let result: Int = state.withLock { state in
+            guard var watch = state.watches[fd] else { return -Int(ENOENT) }
+            watch.events = events
+            state.watches[fd] = watch
+            if watch.isAlwaysReady { return 0 }
+            return sys_epoll_ctl(epoll.raw, EPOLL_CTL_MOD, fd, events.rawValue, UInt64(watch.generation) << 32 | UInt64(UInt32(bitPattern: fd)))
+        }
+        _ = try check(result)
+        wake.signal()
+    }
+
+    /// Stops watching `fd`; nothing happens when it is not watched. Call it before the descriptor is closed.
+    public func remove(_ fd: Int32) {
+        // The handler is released outside the lock: it may own objects whose deinit calls the loop.
+        let old: Watch? = state.withLock { state in
+            guard let watch = state.watches.removeValue(forKey: fd) else { return nil }
+            if !watch.isAlwaysReady { _ = sys_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, fd, 0, 0) }
+            return watch
+        }
+        _ = consume old
+    }
+
+    /// Runs `work` soon on the loop's thread, in the order of the calls.
+    public func post(_ work: @escaping @Sendable () -> Void) {
+        state.withLock { $0.posted.append(work) }
+        wake.signal()
+    }
+
+    /// Runs `handler` once, not before `nanoseconds` have passed (CLOCK_MONOTONIC).
+    @discardableResult
+    public func after(nanoseconds: UInt64, _ handler: @escaping @Sendable () -> Void) -> TimerID {
+        let (deadline, overflow) = Clock.monotonicNanoseconds().addingReportingOverflow(nanoseconds)
+        let id = state.withLock { state in
+            state.nextTimer &+= 1
+            let id = TimerID(number: state.nextTimer)
+            state.timers.append(Timer(id: id, deadline: overflow ? .max : deadline, handler: handler))
+            return id
+        }
+        wake.signal()
+        return id
+    }
+
+    public func cancel(_ timer: TimerID) {
+        state.withLock { $0.timers.removeAll { $0.id == timer } }
+    }
+
+    /// Makes `run` return after the handlers of the current round.
+    public func stop() {
+        state.withLock { $0.isStopped = true }
+        wake.signal()
+    }
+
+    /// Handles events until `stop` is called. Work posted before `stop` is still done.
+    public func run() {
+        while !state.withLock({ $0.isStopped }) { runOnce() }
+        runPosted()
+        state.withLock { $0.isStopped = false }
+    }
+
+    /// Waits for at least one event or until `timeoutMilliseconds` have passed (negative: no limit), and handles what is there.
+    public func runOnce(timeoutMilliseconds: Int32 = -1) {
+        let capacity = 16
+        let (alwaysReady, timeout) = state.withLock { state in
+            let ready = state.watches.contains { $0.value.isAlwaysReady && !$0.value.events.isEmpty }
+            return (ready, ready || !state.posted.isEmpty ? 0 : Self.timeout(until: state.timers.map(\.deadline).min(), limit: timeoutMilliseconds))
+        }
+        unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: capacity) { events in
+            // SAFETY: the kernel fills at most `capacity` entries, and only those it counts are read.
+            let count = unsafe sys_epoll_wait(epoll.raw, events.baseAddress, Int32(capacity), timeout)
+            var index = 0
+            while index < count {
+                guard let event = unsafe events.baseAddress.map({ unsafe $0 + index }) else { break }
+                index += 1
+                let data = unsafe sys_epoll_data(event)
+                if data == Self.wakeData {
+                    wake.drain()
+                } else {
+                    deliver(Events(rawValue: unsafe event.pointee.events), descriptor: Int32(bitPattern: UInt32(truncatingIfNeeded: data)), generation: UInt32(data >> 32))
+                }
+            }
+        }
+        if alwaysReady { deliverAlwaysReady() }
+        runTimers()
+        runPosted()
+    }
+
+    private func deliver(_ events: Events, descriptor: Int32, generation: UInt32) {
+        let handler: Handler? = state.withLock { state in
+            // The generation tells an event of this watch from one of an earlier watch of the same number in the same round.
+            guard let watch = state.watches[descriptor], watch.generation == generation else { return nil }
+            return watch.handler
+        }
+        handler?(events)
+    }
+
+    private func deliverAlwaysReady() {
+        let ready = state.withLock { $0.watches.values.filter { $0.isAlwaysReady && !$0.events.isEmpty } }
+        for watch in ready { watch.handler(watch.events) }
+    }
+
+    private func runTimers() {
+        let now = Clock.monotonicNanoseconds()
+        let due: [Timer] = state.withLock { state in
+            guard state.timers.contains(where: { $0.deadline <= now }) else { return [] }
+            let due = state.timers.filter { $0.deadline <= now }.sorted { $0.deadline < $1.deadline }
+            state.timers.removeAll { $0.deadline <= now }
+            return due
+        }
+        for timer in due { timer.handler() }
+    }
+
+    private func runPosted() {
+        let work = state.withLock { state in
+            let work = state.posted
+            state.posted = []
+            return work
+        }
+        for item in work { item() }
+    }
+
+    /// Milliseconds for epoll_wait, rounded up so that a timer is never early.
+    private static func timeout(until deadline: UInt64?, limit: Int32) -> Int32 {
+        guard let deadline else { return limit }
+        let now = Clock.monotonicNanoseconds()
+        let wait = deadline > now ? Int32(clamping: (deadline - now) / 1_000_000 + 1) : 0
+        return limit < 0 ? wait : min(wait, limit)
+    }
+}

@@ -1,0 +1,28 @@
+internal import CLinuxSys
+internal import Glibc
+
+/// What must not be left behind when the process ends, however it ends (short of SIGKILL): raw terminals and socket files. Any thread.
+public enum ExitActions {
+    /// A file that is removed at the end of the process.
+    public struct Path: Sendable { let slot: Int }
+
+    /// Registers the file at `path` for removal; at most 32 paths of less than 256 bytes.
+    public static func remove(path: String) throws(Errno) -> Path {
+        Path(slot: try check(unsafe exit_add_path(path)))
+    }
+
+    /// Forgets a registration, for a file that was removed already.
+    public static func forget(_ path: Path) { exit_forget_path(path.slot) }
+
+    /// Restores the terminal and removes the registered files now.
+    public static func undoAll() { exit_undo_all() }
+
+    /// From now on a fatal signal (SIGSEGV, SIGILL, SIGABRT, SIGQUIT, ...) also undoes everything before the process dies of it.
+    public static func coverFatalSignals() { exit_catch_fatal_signals() }
+
+    /// `undoAll`, then ends the process at once, running no destructors: other threads may still be in the kernel.
+    public static func exit(_ code: Int32) -> Never {
+        exit_undo_all()
+        _exit(code)
+    }
+}

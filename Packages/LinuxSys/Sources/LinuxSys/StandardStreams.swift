@@ -1,0 +1,20 @@
+internal import CLinuxSys
+
+/// Text to standard output and standard error, unbuffered. Failures are ignored: there is nowhere to report them.
+public enum StandardStreams {
+    public static func output(_ text: String) { write(1, text) }
+    public static func error(_ text: String) { write(2, text) }
+
+    private static func write(_ descriptor: Int32, _ text: String) {
+        let bytes = Array(text.utf8)
+        unsafe bytes.withUnsafeBytes { buffer in
+            var done = 0
+            while done < buffer.count {
+                let result = unsafe sys_write(descriptor, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done)
+                if result == -Int(Errno.interrupted.code) { continue }
+                if result <= 0 { return }
+                done += result
+            }
+        }
+    }
+}

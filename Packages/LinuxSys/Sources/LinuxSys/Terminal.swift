@@ -1,0 +1,45 @@
+internal import CLinuxSys
+internal import Glibc
+
+/// Terminals and pseudo-terminals.
+public enum Terminal {
+    /// Whether `descriptor` is a terminal.
+    public static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+    /// Puts a terminal into raw mode: no echo, no line editing, no signals from keys, so that Ctrl-C reaches the guest. Output processing stays.
+    /// The old settings come back by `restore`, at `ExitActions.undoAll` and on fatal signals. One terminal at a time (EBUSY).
+    public static func makeRaw(_ descriptor: Int32) throws(Errno) {
+        var settings = termios()
+        _ = try check(unsafe sys_tcgetattr(descriptor, &settings))
+        _ = try check(unsafe exit_keep_terminal(descriptor, &settings))
+        let outputFlags = settings.c_oflag
+        unsafe cfmakeraw(&settings)
+        settings.c_oflag = outputFlags
+        do { _ = try check(unsafe sys_tcsetattr(descriptor, &settings)) } catch {
+            exit_restore_terminal(descriptor)
+            throw error
+        }
+    }
+
+    public static func restore(_ descriptor: Int32) { exit_restore_terminal(descriptor) }
+
+}
+
+/// The controlling end of a new pseudo-terminal.
+public struct PseudoTerminal: ~Copyable {
+    /// Non-blocking.
+    public let controller: OwnedFD
+    /// The other end, for example "/dev/pts/3".
+    public let path: String
+
+    public init() throws(Errno) {
+        let capacity = 64
+        var descriptor: Int32 = -1
+        path = try unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer throws(Errno) in
+            guard let start = buffer.baseAddress else { throw .noMemory }
+            _ = try check(unsafe sys_openpty(&descriptor, start, capacity))
+            return unsafe String(cString: start)
+        }
+        controller = OwnedFD(adopting: descriptor)
+    }
+}

@@ -1,0 +1,58 @@
+/// Why a kernel, its initrd and the tables cannot be laid out in this machine's memory. Sizes and addresses in bytes.
+public enum X86BootPlanError: Error, Equatable, Sendable {
+    public enum Part: Equatable, Sendable {
+        case kernel
+        /// Number of the program header.
+        case segment(Int)
+    }
+
+    case memoryTooSmall(UInt64)
+    case badMemoryGap(start: UInt64, end: UInt64)
+    case cpuCount(Int)
+    /// Not 16-byte aligned or outside 0xe0000 ..< 0x100000.
+    case rsdpAddress(UInt64)
+    case commandLineTooLong(length: UInt64, limit: UInt64)
+    case commandLineHasNUL(at: Int)
+    /// It ends above RAM, or above the 1 GiB that is mapped at entry.
+    case doesNotFit(Part, GuestRange, limit: UInt64)
+    /// It would overwrite, or be overwritten by, the boot tables below 1 MiB.
+    case overlapsBootTables(Part, GuestRange)
+    case initrdEmpty
+    case initrdDoesNotFit(size: UInt64, limit: UInt64)
+    case initrdOverlapsKernel(GuestRange, kernel: GuestRange)
+}
+
+extension X86BootPlanError.Part: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .kernel: "kernel"
+        case .segment(let index): "kernel segment \(index)"
+        }
+    }
+}
+
+extension X86BootPlanError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .memoryTooSmall(let size): "\(size) bytes of memory are too few to boot: 2 MiB is the least"
+        case .badMemoryGap(let start, let end): "memory gap \(hex(start))..\(hex(end)) is impossible"
+        case .cpuCount(let count): "\(count) CPUs cannot be described: 1 to \(MPTable.maximumCPUs) are possible"
+        case .rsdpAddress(let address):
+            "RSDP address \(hex(address)) is not 16-byte aligned in "
+                + "\(hex(X86MemoryLayout.acpi))..\(hex(X86MemoryLayout.highMemory))"
+        case .commandLineTooLong(let length, let limit):
+            "kernel command line has \(length) bytes, this kernel accepts \(limit)"
+        case .commandLineHasNUL(let position): "kernel command line has a NUL byte at position \(position)"
+        case .doesNotFit(let part, let range, let limit):
+            "\(part) needs memory \(range), but boot memory ends at \(hex(limit))"
+                + (limit == X86MemoryLayout.identityMapped ? " (1 GiB is mapped at entry)" : " (end of RAM)")
+        case .overlapsBootTables(let part, let range):
+            "\(part) at \(range) overlaps the boot tables and firmware area below 1 MiB"
+        case .initrdEmpty: "the file is empty"
+        case .initrdDoesNotFit(let size, let limit):
+            "initrd of \(size) bytes does not fit below \(hex(limit))"
+        case .initrdOverlapsKernel(let range, let kernel):
+            "initrd at \(range) overlaps the kernel at \(kernel): give the machine more memory"
+        }
+    }
+}

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxSys
 import Testing
 
@@ -10,5 +11,89 @@ import Testing
         loop.post { loop.stop() }
         loop.run()
         #expect(seen.value == 2)
+    }
+
+    @Test func readableDescriptor_callsItsHandlerUntilRemoved() throws {
+        let loop = try EventLoop()
+        let event = try EventFD()
+        let calls = WaitWord()
+        try loop.add(event.raw, .readable) { events in
+            #expect(events.contains(.readable))
+            calls.store(calls.value + 1)
+        }
+        event.signal()
+        loop.runOnce(timeoutMilliseconds: 1000)
+        while calls.value == 0 { loop.runOnce(timeoutMilliseconds: 1000) }
+        loop.remove(event.raw)
+        let before = calls.value
+        for _ in 0..<3 { loop.runOnce(timeoutMilliseconds: 0) }
+        #expect(calls.value == before)
+    }
+
+    @Test func secondWatchOfADescriptor_isRefused() throws {
+        let loop = try EventLoop()
+        let event = try EventFD()
+        try loop.add(event.raw, .readable) { _ in }
+        #expect(throws: Errno.exists) { try loop.add(event.raw, .readable) { _ in } }
+    }
+
+    @Test func regularFile_isAlwaysReadableUntilUnwatched() throws {
+        let loop = try EventLoop()
+        let path = "/tmp/linuxsys-\(getpid())-always"
+        let file = try SysFile.open(path, [.readWrite, .create])
+        defer { try? SysFile.remove(path) }
+        let calls = WaitWord()
+        try loop.add(file.raw, .readable) { _ in calls.store(calls.value + 1) }
+        for _ in 0..<5 { loop.runOnce(timeoutMilliseconds: 1000) }
+        #expect(calls.value >= 4)
+        try loop.modify(file.raw, [])
+        let before = calls.value
+        for _ in 0..<3 { loop.runOnce(timeoutMilliseconds: 0) }
+        #expect(calls.value == before)
+    }
+
+    @Test func timers_runInOrderOfTheirDeadlinesAndNotEarly() throws {
+        let loop = try EventLoop()
+        let order = WaitWord()
+        let begin = Clock.monotonicNanoseconds()
+        loop.after(nanoseconds: 20_000_000) { #expect(order.exchange(1, for: 2)); loop.stop() }
+        loop.after(nanoseconds: 5_000_000) { #expect(order.exchange(0, for: 1)) }
+        let cancelled = loop.after(nanoseconds: 1_000_000) { order.store(99) }
+        loop.cancel(cancelled)
+        loop.run()
+        #expect(order.value == 2)
+        #expect(Clock.monotonicNanoseconds() - begin >= 20_000_000)
+    }
+
+    @Test func staleEvent_ofAClosedAndReusedDescriptor_isNotDelivered() throws {
+        let loop = try EventLoop()
+        let first = try EventFD(), second = try EventFD()
+        let wrong = WaitWord()
+        // Whichever of the two runs first replaces the watch of the other: the other's pending event must not reach the new watch.
+        for (mine, other) in [(first, second), (second, first)] {
+            try loop.add(mine.raw, .readable) { _ in
+                loop.remove(other.raw)
+                other.drain()
+                try? loop.add(other.raw, .readable) { _ in wrong.store(1) }
+                mine.drain()
+            }
+        }
+        first.signal()
+        second.signal()
+        loop.runOnce(timeoutMilliseconds: 1000)
+        loop.runOnce(timeoutMilliseconds: 0)
+        #expect(wrong.value == 0)
+    }
+
+    @Test func otherThreads_mayPostAndStop() throws {
+        let loop = try EventLoop()
+        let count = WaitWord()
+        let thread = try OSThread.start(name: "poster") {
+            for _ in 0..<1000 { loop.post { count.store(count.value + 1) } }
+            loop.post { loop.stop() }
+        }
+        loop.run()
+        thread.join()
+        #expect(count.value == 1000)
     }
 }

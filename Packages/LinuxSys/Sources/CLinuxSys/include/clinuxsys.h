@@ -91,6 +91,9 @@ static inline void sys_cpu_relax(void) {
 #endif
 }
 
+// Gives back the program's own code and constants that start-up has touched, and free heap pages: see ProgramMemory.
+void sys_release_program_pages(void);
+
 // Guest memory: single accesses that the compiler can neither tear, repeat nor cache.
 static inline uint16_t sys_load_acquire16(const void *address) { return __atomic_load_n((const uint16_t *)address, __ATOMIC_ACQUIRE); }
 static inline void sys_store_release16(void *address, uint16_t value) { __atomic_store_n((uint16_t *)address, value, __ATOMIC_RELEASE); }

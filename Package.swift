@@ -1,0 +1,28 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(), .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "stratovirt",
+    products: [.executable(name: "stratovirt", targets: ["stratovirt"])],
+    dependencies: [
+        .package(path: "Packages/LinuxSys"),
+        .package(path: "Packages/MachineManager"),
+        .package(path: "Packages/Machine"),
+    ],
+    targets: [
+        .executableTarget(
+            name: "stratovirt",
+            dependencies: [
+                .product(name: "LinuxSys", package: "LinuxSys"),
+                .product(name: "MachineManager", package: "MachineManager"),
+                .product(name: "Machine", package: "Machine"),
+            ],
+            path: "App", swiftSettings: strict),
+        .testTarget(name: "ProgramTests", dependencies: [], path: "Tests/Program"),
+    ])

@@ -1,0 +1,86 @@
+internal import CAddressSpace
+public import LinuxSys
+
+/// One mapping of guest memory in this process, with an inaccessible page before and after it. Pages come into
+/// being when somebody touches them. Unmapped when the last region, flat view or user lets go of it.
+public final class HostMemory: Sendable {
+    /// Host address of the first byte, page aligned.
+    public let address: UInt
+    /// Bytes, as asked for; the mapping is rounded up to whole pages.
+    public let size: UInt64
+    /// The file behind it, to be handed to another process; -1 when there is none. Valid as long as this object.
+    public let fileDescriptor: Int32
+    private let reservation: UInt
+    private let reservedLength: Int
+    private let descriptor: OwnedFD?
+
+    /// What is unusual about a mapping.
+    public struct Options: OptionSet, Sendable {
+        public let rawValue: UInt8
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        /// Backed by a sealed memfd that another process (vhost-user) can map too.
+        public static let shared = Options(rawValue: 1)
+        /// Left out of core dumps (MADV_DONTDUMP): a crash of the monitor must not write guest secrets to disk.
+        public static let excludedFromDump = Options(rawValue: 2)
+        /// MADV_HUGEPAGE; off unless asked for, since it makes small guests resident early.
+        public static let hugePages = Options(rawValue: 4)
+    }
+
+    /// Fresh memory, all zeros.
+    public static func anonymous(
+        size: UInt64, name: StaticString = "guest-ram", options: Options = []
+    ) throws(AddressSpaceError) -> HostMemory {
+        guard size > 0 else { throw .zeroSize("guest memory") }
+        guard let length = Int64(exactly: size) else { throw .overflow("guest memory") }
+        guard options.contains(.shared) else {
+            return try HostMemory(size: size, descriptor: nil, offset: 0, shared: false, writable: true, options: options)
+        }
+        // SAFETY: a StaticString written in the source is a NUL-terminated constant.
+        let fd = unsafe as_sealed_memfd(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), length)
+        guard fd >= 0 else { throw .system("create shared guest memory", Errno(Int32(truncatingIfNeeded: -fd))) }
+        let descriptor = OwnedFD(adopting: Int32(truncatingIfNeeded: fd))
+        return try HostMemory(size: size, descriptor: descriptor, offset: 0, shared: true, writable: true, options: options)
+    }
+
+    /// `size` bytes of a file or device from `offset` (page aligned). Whoever else can truncate the file can
+    /// kill this process with SIGBUS: only for files the user trusts.
+    public static func mapping(
+        _ descriptor: consuming OwnedFD, offset: UInt64 = 0, size: UInt64, writable: Bool = true, options: Options = [.shared]
+    ) throws(AddressSpaceError) -> HostMemory {
+        guard size > 0 else { throw .zeroSize("mapped file") }
+        guard let start = Int64(exactly: offset) else { throw .overflow("mapped file") }
+        return try HostMemory(
+            size: size, descriptor: descriptor, offset: start, shared: options.contains(.shared), writable: writable,
+            options: options)
+    }
+
+    private init(
+        size: UInt64, descriptor: consuming OwnedFD?, offset: Int64, shared: Bool, writable: Bool, options: Options
+    ) throws(AddressSpaceError) {
+        let page = UInt(as_page_size())
+        // Half of the address space is far above what any host can map, and leaves room for the rounding below.
+        guard size <= UInt64(Int64.max / 2), let bytes = UInt(exactly: size) else { throw .overflow("guest memory") }
+        let length = Int((bytes + page - 1) / page * page)
+        let total = length + 2 * Int(page)
+        var base: UInt = 0
+        let reserved = unsafe as_reserve(total, &base)
+        guard reserved == 0 else { throw .system("map guest memory", Errno(Int32(truncatingIfNeeded: -reserved))) }
+        let start = base + page
+        let fd = descriptor?.raw ?? -1
+        var status = as_map_at(start, length, fd, offset, shared ? 1 : 0, writable ? 1 : 0)
+        if status == 0, options.contains(.excludedFromDump) { status = as_exclude_from_dump(start, length) }
+        if status == 0, options.contains(.hugePages) { status = as_advise_huge_pages(start, length) }
+        guard status == 0 else {
+            _ = as_unmap(base, total)
+            throw .system("map guest memory", Errno(Int32(truncatingIfNeeded: -status)))
+        }
+        address = start
+        self.size = size
+        reservation = base
+        reservedLength = total
+        self.descriptor = descriptor
+        fileDescriptor = fd
+    }
+
+    deinit { _ = as_unmap(reservation, reservedLength) }
+}

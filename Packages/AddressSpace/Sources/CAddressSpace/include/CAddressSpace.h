@@ -1,0 +1,79 @@
+// What Swift cannot say itself: volatile accesses of any alignment to memory that a guest changes
+// meanwhile, and the few system calls of this package with errno captured before anything can clobber it.
+#ifndef C_ADDRESS_SPACE_H
+#define C_ADDRESS_SPACE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// One access each: the compiler may neither repeat, split nor drop it.
+#define AS_SCALAR(BITS)                                                                             \
+    typedef uint##BITS##_t __attribute__((aligned(1), may_alias)) as_u##BITS;                       \
+    static inline uint##BITS##_t as_load##BITS(const void *_Nonnull p) {                            \
+        return *(const volatile as_u##BITS *)p;                                                     \
+    }                                                                                               \
+    static inline void as_store##BITS(void *_Nonnull p, uint##BITS##_t v) {                         \
+        *(volatile as_u##BITS *)p = v;                                                              \
+    }
+AS_SCALAR(8)
+AS_SCALAR(16)
+AS_SCALAR(32)
+AS_SCALAR(64)
+#undef AS_SCALAR
+
+// An integer that differs between live threads and costs one register read.
+static inline uintptr_t as_thread_token(void) { return (uintptr_t)__builtin_thread_pointer(); }
+
+static inline void as_yield(void) { sched_yield(); }
+
+static inline size_t as_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+// Address space only, no access, no memory behind it.
+static inline long as_reserve(size_t length, uintptr_t *_Nonnull address) {
+    void *p = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return -errno;
+    *address = (uintptr_t)p;
+    return 0;
+}
+
+// Maps over a part of a reservation. fd < 0: private anonymous memory.
+static inline long as_map_at(uintptr_t address, size_t length, int fd, int64_t offset, int shared, int writable) {
+    int flags = MAP_FIXED | MAP_NORESERVE | (shared ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
+    int protection = PROT_READ | (writable ? PROT_WRITE : 0);
+    void *p = mmap((void *)address, length, protection, flags, fd, offset);
+    return p == MAP_FAILED ? -errno : 0;
+}
+
+static inline long as_unmap(uintptr_t address, size_t length) {
+    return munmap((void *)address, length) < 0 ? -errno : 0;
+}
+
+static inline long as_exclude_from_dump(uintptr_t address, size_t length) {
+    return madvise((void *)address, length, MADV_DONTDUMP) < 0 ? -errno : 0;
+}
+
+static inline long as_advise_huge_pages(uintptr_t address, size_t length) {
+    return madvise((void *)address, length, MADV_HUGEPAGE) < 0 ? -errno : 0;
+}
+
+// A memfd of a fixed size: sealed, so that no peer can truncate it and make this process die of SIGBUS.
+static inline long as_sealed_memfd(const char *_Nonnull name, int64_t size) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -errno;
+    if (ftruncate(fd, size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        int saved = errno;
+        close(fd);
+        return -saved;
+    }
+    return fd;
+}
+
+#endif

@@ -1,0 +1,100 @@
+extension CommandLineParser {
+    /// One line for `-version`.
+    public static var versionText: String { "StratoVirt \(ProductVersion.text)\n" }
+
+    /// The text of `-help`, made from the option table.
+    public static var helpText: String {
+        var text = """
+            Usage: stratovirt -kernel FILE [options]
+            Boots a Linux microVM on KVM.
+
+            Options:
+
+            """
+        let table = OptionTable.all
+        for spec in table where spec.id != .ignored && spec.id != .unsupported { text += entry(spec) }
+        text += "\nAccepted and ignored:\n" + list(table, .ignored)
+        text += "\nKnown but not supported yet:\n" + list(table, .unsupported)
+        return text
+    }
+
+    private static func list(_ table: [OptionSpec], _ id: OptionID) -> String {
+        var text = ""
+        var line = " "
+        for spec in table where spec.id == id {
+            if line.utf8.count + spec.name.utf8.count > 76 {
+                text += line + "\n"
+                line = " "
+            }
+            line += " -" + spec.name
+        }
+        return text + line + "\n"
+    }
+
+    private static func entry(_ spec: OptionSpec) -> String {
+        var text = row("  -" + spec.name + valueText(spec), spec.help)
+        for parameter in spec.parameters { text += row("      " + syntax(parameter), note(parameter)) }
+        guard case .variants(_, let variants) = spec.head else { return text }
+        for variant in variants where variant.isSupported {
+            text += row("    " + variant.name, variant.help)
+            for parameter in variant.parameters { text += row("      " + syntax(parameter), note(parameter)) }
+        }
+        let later = variants.filter { !$0.isSupported }
+        var line = "    not supported yet:"
+        for variant in later {
+            if line.utf8.count + variant.name.utf8.count > 78 {
+                text += line + "\n"
+                line = "       "
+            }
+            line += " " + variant.name
+        }
+        return later.isEmpty ? text : text + line + "\n"
+    }
+
+    /// Two columns, or two lines where the first is too wide.
+    private static func row(_ left: String, _ right: String) -> String {
+        let column = 34
+        guard !right.isEmpty else { return left + "\n" }
+        let width = left.utf8.count
+        let gap = width < column ? String(repeating: " ", count: column - width) : "\n" + String(repeating: " ", count: column)
+        return left + gap + right + "\n"
+    }
+
+    private static func valueText(_ spec: OptionSpec) -> String {
+        if spec.arity == .flag { return "" }
+        let value: String =
+            switch spec.head {
+            case .whole(let placeholder): placeholder
+            case .none: "KEY=VALUE[,...]"
+            case .implied(let key): "[\(key)=]VALUE[,...]"
+            case .variants(let what, _): what.utf8.map { String(UnicodeScalar($0 & 0xdf)) }.joined() + "[,...]"
+            case .address(let placeholder): placeholder + ",..."
+            }
+        return spec.arity == .optional ? " [\(value)]" : " \(value)"
+    }
+
+    private static func syntax(_ parameter: ParameterSpec) -> String {
+        switch parameter.kind {
+        case .onOff: "\(parameter.key)=on|off"
+        case .flag: parameter.key
+        case .onlyOff: "\(parameter.key)=off"
+        case .integer(let limits): "\(parameter.key)=\(limits.lowerBound)..\(limits.upperBound)"
+        case .integerOrAuto(let limits): "\(parameter.key)=auto|\(limits.lowerBound)..\(limits.upperBound)"
+        case .size(let limits): "\(parameter.key)=\(sizeText(limits.lowerBound))..\(sizeText(limits.upperBound))"
+        case .text(let limit): "\(parameter.key)=TEXT (\(limit))"
+        case .path: "\(parameter.key)=FILE"
+        case .choice(let words, _): "\(parameter.key)=\(words.joined(separator: "|"))"
+        case .unsupported: "\(parameter.key)="
+        }
+    }
+
+    private static func note(_ parameter: ParameterSpec) -> String {
+        var notes: [String] = []
+        if parameter.isRequired { notes.append("required") }
+        if !parameter.help.isEmpty { notes.append(parameter.help) }
+        if case .choice(_, let later) = parameter.kind, !later.isEmpty { notes.append("not yet: \(later.joined(separator: ", "))") }
+        if case .onlyOff = parameter.kind { notes.append("not yet: on") }
+        if case .unsupported = parameter.kind { notes.append("not supported yet") }
+        return notes.joined(separator: "; ")
+    }
+}

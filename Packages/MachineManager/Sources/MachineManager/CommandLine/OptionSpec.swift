@@ -1,0 +1,123 @@
+/// One row of the option table. The parser and the `-help` text both read it, so they cannot differ.
+struct OptionSpec: Sendable {
+    let id: OptionID
+    /// Without the dash.
+    let name: String
+    let arity: OptionArity
+    let head: OptionHead
+    let parameters: [ParameterSpec]
+    let help: String
+}
+
+/// What the builder does with an option. Several names may share one meaning (`-S` and `-freeze`).
+enum OptionID: Sendable, Equatable {
+    case help, version
+    case machine, accelerator, smp, cpu, memory
+    case kernel, initrd, append
+    case drive, device
+    case qmp, monitor, serial, chardev
+    case name, freeze, disableSeccomp, log
+    /// Accepted without effect, as StratoVirt does, because libvirt or Kata Containers pass it.
+    case ignored
+    /// Known, and refused by this version.
+    case unsupported
+}
+
+enum OptionArity: Sendable, Equatable {
+    /// No value.
+    case flag
+    /// Exactly one value, given once.
+    case one
+    /// No value or one, given once.
+    case optional
+    /// One value or more each time, given any number of times.
+    case many
+}
+
+/// What the first comma-separated token of a value is.
+enum OptionHead: Sendable {
+    /// The value has no parameters: the whole of it is the value, commas included. The text is the placeholder in `-help`.
+    case whole(String)
+    /// Every token is a parameter.
+    case none
+    /// A first token without `=` is the value of this parameter (`-smp 4` is `-smp cpus=4`).
+    case implied(String)
+    /// The first token chooses a variant that has parameters of its own (`-device virtio-blk-device,...`). `what` names it in messages.
+    case variants(what: String, [OptionVariant])
+    /// The first token has its own syntax, shown in `-help` by this text (`unix:PATH`).
+    case address(String)
+}
+
+/// A kind of device, character device and so on.
+struct OptionVariant: Sendable {
+    let name: String
+    let help: String
+    let parameters: [ParameterSpec]
+    let isSupported: Bool
+
+    init(_ name: String, _ help: String, _ parameters: [ParameterSpec]) {
+        self.name = name
+        self.help = help
+        self.parameters = parameters
+        isSupported = true
+    }
+
+    /// A variant that is known and refused.
+    init(unsupported name: String) {
+        self.name = name
+        help = ""
+        parameters = []
+        isSupported = false
+    }
+}
+
+/// One `key=value` of an option.
+struct ParameterSpec: Sendable {
+    let key: String
+    let kind: ParameterKind
+    let isRequired: Bool
+    /// Ends the line of `-help`: the default, or what the parameter does.
+    let help: String
+
+    init(_ key: String, _ kind: ParameterKind, required: Bool = false, _ help: String = "") {
+        self.key = key
+        self.kind = kind
+        isRequired = required
+        self.help = help
+    }
+}
+
+enum ParameterKind: Sendable {
+    /// on, true, yes, unmap or off, false, no, ignore. The last one wins when it is repeated.
+    case onOff
+    /// As `onOff`, or the bare key, which means on.
+    case flag
+    /// As `onOff`, but only the "off" values work in this version.
+    case onlyOff
+    /// A decimal number within limits.
+    case integer(ClosedRange<UInt64>)
+    /// As `integer`; "auto" means zero.
+    case integerOrAuto(ClosedRange<UInt64>)
+    /// A size in bytes, written as a decimal number with an optional suffix K, M (the default) or G.
+    case size(ClosedRange<UInt64>)
+    /// Text of at most so many bytes.
+    case text(Int)
+    /// A file name of at most so many bytes.
+    case path(Int)
+    /// One of some words, without regard to case; `later` holds those that are known and refused.
+    case choice([String], later: [String])
+    /// Known and refused whatever its value is.
+    case unsupported
+}
+
+/// Limits that several options share. All are in bytes.
+enum OptionLimit {
+    /// Names and ids.
+    static let text = 255
+    /// PATH_MAX less the final NUL (limits.h).
+    static let path = 4095
+    /// `sun_path` less the final NUL (unix(7)).
+    static let socketPath = 107
+    /// VIRTIO_BLK_ID_BYTES (virtio 1.2, section 5.2.6).
+    static let blockSerial = 20
+}

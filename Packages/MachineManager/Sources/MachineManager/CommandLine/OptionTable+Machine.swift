@@ -1,0 +1,55 @@
+extension OptionTable {
+    /// The machine, its processors and memory, and what it boots.
+    static var machine: [OptionSpec] {
+        let cpus: ClosedRange<UInt64> = 1...VmConfig.maximumCPUs
+        let derived: ClosedRange<UInt64> = 0...VmConfig.maximumCPUs
+        return [
+            option(
+                .machine, "machine", .one, .implied("type"),
+                [
+                    ParameterSpec("type", .choice(["microvm"], later: ["none", "q35", "virt"]), "default microvm"),
+                    ParameterSpec("accel", .choice(["kvm"], later: ["kvm:tcg", "test"]), "default kvm"),
+                    ParameterSpec("dump-guest-core", .onOff, "guest memory is part of a core dump; default on"),
+                    ParameterSpec("mem-share", .onOff, "guest memory can be shared with other processes; default off"),
+                    ParameterSpec("usb", .onlyOff),
+                    ParameterSpec("gic-version", .unsupported),
+                ],
+                "kind of machine"),
+            option(
+                .accelerator, "accel", .one, .implied("accel"),
+                [ParameterSpec("accel", .choice(["kvm"], later: ["kvm:tcg", "test"]), required: true)],
+                "hypervisor"),
+            option(
+                .smp, "smp", .one, .implied("cpus"),
+                [
+                    ParameterSpec("cpus", .integer(cpus), required: true, "vCPUs present at boot"),
+                    ParameterSpec("maxcpus", .integerOrAuto(derived), "default: as many as the topology holds, or cpus"),
+                    ParameterSpec("sockets", .integerOrAuto(derived), "default: derived"),
+                    ParameterSpec("dies", .integer(cpus), "dies in a socket; default 1"),
+                    ParameterSpec("clusters", .integer(cpus), "clusters in a die; default 1"),
+                    ParameterSpec("cores", .integerOrAuto(derived), "cores in a cluster; default: derived"),
+                    ParameterSpec("threads", .integerOrAuto(derived), "threads in a core; default: derived"),
+                ],
+                "number and topology of the vCPUs; default 1"),
+            option(
+                .cpu, "cpu", .one, .implied("model"),
+                [
+                    ParameterSpec("model", .choice(["host"], later: []), required: true),
+                    ParameterSpec("pmu", .onlyOff),
+                    ParameterSpec("sve", .onlyOff),
+                    ParameterSpec("kvm-steal-time", .onlyOff),
+                ],
+                "CPU model"),
+            option(
+                .memory, "m", .one, .implied("size"),
+                [
+                    ParameterSpec("size", .size(VmConfig.memoryLimits), required: true, "in MiB unless K, M or G follows"),
+                    ParameterSpec("maxmem", .size(VmConfig.memoryLimits), "at least size"),
+                ],
+                "guest memory; default 256M"),
+            option(.kernel, "kernel", .one, .whole("FILE"), "bzImage, ELF vmlinux or flat binary to boot"),
+            option(.initrd, "initrd", .one, .whole("FILE"), "initial RAM disk"),
+            option(.append, "append", .many, .whole("WORDS"), "kernel command line; several values are joined by a space"),
+        ]
+    }
+}

@@ -1,0 +1,263 @@
+"""One virtual machine under test: its process, its console, its QMP socket, and what it may leave behind."""
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import termios
+import threading
+import time
+
+CACHE = os.environ.get('STRATOVIRT_CACHE', '/var/tmp/stratovirt-cache')
+PROJECT = os.path.realpath(os.path.join(os.path.dirname(__file__), '../..'))
+BINARY = os.environ.get('STRATOVIRT', os.path.join(PROJECT, '.build/release/stratovirt'))
+QEMU = 'qemu' in os.path.basename(BINARY)  # QEMU's microvm machine runs the same cases: a check of the suite itself
+
+STOCK = os.path.join(CACHE, 'stock/vmlinuz')
+STOCK_INITRD = os.path.join(CACHE, 'stock/initrd')
+SMALL = os.path.join(CACHE, 'small/vmlinux')
+SMALL_FLAT = os.path.join(CACHE, 'small/vmlinux.bin')
+SMALL_BZIMAGE = os.path.join(CACHE, 'small/bzImage')
+ROOTFS = os.path.join(CACHE, 'rootfs.img')
+
+APPEND = 'console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda'
+RSS_LIMIT_KIB = 4096
+HANG = 150  # seconds in which nothing at all happens; no verdict is closer to the clock than this
+
+
+class Hung(AssertionError):
+    """Nothing happened for HANG seconds."""
+
+
+class Drive:
+    def __init__(self, path, readonly=False, direct=False, extra=''):
+        self.path, self.readonly, self.direct, self.extra = path, readonly, direct, extra
+
+
+def onoff(value):
+    return 'on' if value else 'off'
+
+
+class VM:
+    """Starts on construction. Serial: 'stdio' (pipes), 'tty' (stdio on a terminal), 'socket', 'pty', 'file'."""
+
+    def __init__(self, kernel=SMALL, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True):
+        self.dir = tempfile.mkdtemp(prefix='vm-')
+        self.kernel, self.append, self.initrd, self.cpus, self.memory = kernel, append, initrd, cpus, memory
+        self.drives = [Drive(self.copy_of_rootfs())] if drives is None else drives
+        self.qmp_path = os.path.join(self.dir, 'qmp.sock') if qmp else None
+        self.serial, self.serial_path = serial, os.path.join(self.dir, 'serial')
+        self.console, self.read_to = '', 0
+        self.errors_path = os.path.join(self.dir, 'stderr')
+        self.console_fd = self.slave = None
+        self.growth = threading.Condition()
+        self.spawn()
+
+    # -- the command line ---------------------------------------------------------------------------------------------
+
+    def arguments(self):
+        serial = {'stdio': 'stdio', 'tty': 'stdio', 'pty': 'pty', 'file': f'file,path={self.serial_path}',
+                  'socket': f'socket,path={self.serial_path},server,nowait'}[self.serial]
+        words = [BINARY, '-machine', 'type=microvm', '-kernel', self.kernel, '-smp', str(self.cpus), '-m', self.memory,
+                 '-append', self.append]
+        if self.initrd:
+            words += ['-initrd', self.initrd]
+        for i, d in enumerate(self.drives):
+            words += ['-drive', f'file={d.path},id=drive{i},readonly={onoff(d.readonly)},direct={onoff(d.direct)}{d.extra}',
+                      '-device', f'virtio-blk-device,drive=drive{i}']
+        if self.qmp_path:
+            words += ['-qmp', f'unix:{self.qmp_path},server,nowait']
+        words += ['-serial', serial]
+        return self.for_qemu(words) if QEMU else words
+
+    @staticmethod
+    def for_qemu(words):
+        words = [re.sub(r',direct=(on|off)', r',cache.direct=\1,if=none,format=raw', w) for w in words]
+        words = [re.sub(r'^(socket,path=)', 'unix:', re.sub(r'^file,path=', 'file:', w)) for w in words]
+        words[words.index('type=microvm')] = 'microvm,acpi=on,rtc=on'
+        return words + '-accel kvm -cpu host -nodefaults -no-user-config -display none -no-reboot'.split()
+
+    # -- the process and its console ----------------------------------------------------------------------------------
+
+    def spawn(self):
+        stdin = stdout = subprocess.PIPE
+        if self.serial == 'tty':
+            self.console_fd, self.slave = pty.openpty()
+            self.terminal_before = termios.tcgetattr(self.slave)
+            stdin = stdout = self.slave
+        with open(self.errors_path, 'wb') as errors:
+            self.process = subprocess.Popen(self.arguments(), stdin=stdin, stdout=stdout, stderr=errors, start_new_session=True)
+        if self.serial == 'stdio':
+            self.console_fd = self.process.stdout.fileno()
+        elif self.serial == 'socket':
+            self.socket = self.connect(self.serial_path)
+            self.console_fd = self.socket.fileno()
+        elif self.serial == 'pty':
+            self.console_fd = os.open(self.pty_path(), os.O_RDWR | os.O_NOCTTY)
+        if self.console_fd is not None:
+            self.reader = threading.Thread(target=self.read_console, daemon=True)
+            self.reader.start()
+
+    def connect(self, path):
+        deadline = time.monotonic() + HANG
+        while time.monotonic() < deadline and self.process.poll() is None:
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(path)
+                return s
+            except OSError:
+                s.close()
+                time.sleep(0.02)
+        raise AssertionError(f'no server on {path}; {self.said()}')
+
+    def pty_path(self):
+        """The terminal that -serial pty made is named in what the program prints, on stdout or stderr."""
+        text, out = '', self.process.stdout.fileno()
+        deadline = time.monotonic() + HANG
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if select.select([out], [], [], 0.1)[0]:
+                text += os.read(out, 4096).decode()
+            with open(self.errors_path, encoding='utf-8') as errors:
+                found = re.search(r'/dev/pts/\d+', text + errors.read())
+            if found:
+                return found.group()
+        raise AssertionError(f'no pty was named; {self.said()}')
+
+    def read_console(self):
+        while True:
+            try:
+                data = os.read(self.console_fd, 65536)
+            except OSError:
+                data = b''
+            with self.growth:
+                if data:
+                    self.console += data.decode('utf-8', 'replace')
+                self.growth.notify_all()
+            if not data:
+                return
+
+    def send(self, text):
+        data = text.encode()
+        if self.serial == 'stdio':
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+        elif self.serial == 'socket':
+            self.socket.sendall(data)
+        else:
+            os.write(self.console_fd, data)
+
+    def wait_for(self, pattern):
+        """Waits until the console shows pattern after what was waited for last; returns the match."""
+        quiet_since = time.monotonic()
+        with self.growth:
+            while True:
+                size = len(self.console)
+                found = re.compile(pattern, re.M).search(self.console, self.read_to)
+                if found:
+                    self.read_to = found.end()
+                    return found
+                if not self.reader.is_alive() or self.process.poll() is not None and not self.growth.wait(1):
+                    raise AssertionError(f'ended before it printed {pattern!r}; {self.said()}')
+                self.growth.wait(1)
+                if len(self.console) > size:
+                    quiet_since = time.monotonic()
+                elif time.monotonic() - quiet_since > HANG:
+                    raise Hung(f'no console output for {HANG} s, waiting for {pattern!r}; {self.said()}')
+
+    def ready(self):
+        self.wait_for(r'guest ready: ')
+        if not QEMU:
+            used = self.rss_outside_guest_kib()
+            assert used <= RSS_LIMIT_KIB, f'RSS outside guest memory is {used} KiB, more than {RSS_LIMIT_KIB}'
+        return self
+
+    def sh(self, command):
+        """Runs a command in the guest's shell; gives its output; it must succeed."""
+        self.send(f'echo "<""<"; {command}; echo ">"">$?."\n')
+        self.wait_for(r'<<\r?\n')
+        start = self.read_to
+        end = self.wait_for(r'>>(\d+)\.')
+        output = self.console[start:end.start()].replace('\r', '')
+        assert end.group(1) == '0', f'{command!r} failed in the guest: {output}'
+        return output.strip()
+
+    def wait(self):
+        """Waits for the process's end; gives its exit code."""
+        quiet_since, size = time.monotonic(), -1
+        while self.process.poll() is None:
+            if len(self.console) != size:
+                quiet_since, size = time.monotonic(), len(self.console)
+            if time.monotonic() - quiet_since > HANG:
+                raise Hung(f'does not end; {self.said()}')
+            time.sleep(0.02)
+        return self.process.returncode
+
+    def ended_well(self):
+        """Exit code 0, nothing on stderr that looks like an accident, no socket left, the terminal as it was, the images free of errors."""
+        code = self.wait()
+        assert code == 0, f'exit code {code}; {self.said()}'
+        left = [p for p in (self.qmp_path, self.serial_path if self.serial == 'socket' else None) if p and os.path.exists(p)]
+        assert not left or QEMU and left == [self.serial_path], f'left behind: {left}'
+        if self.slave is not None:
+            now = termios.tcgetattr(self.slave)
+            assert now == self.terminal_before, f'terminal was {self.terminal_before}, is {now}'
+
+    # -- control and measures -----------------------------------------------------------------------------------------
+
+    def qmp(self):
+        """A connected client of the qemu.qmp package."""
+        from qemu.qmp.legacy import QEMUMonitorProtocol
+        self.connect(self.qmp_path).close() if not os.path.exists(self.qmp_path) else None
+        client = QEMUMonitorProtocol(self.qmp_path)
+        client.connect()
+        client.settimeout(HANG)
+        return client
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def rss_outside_guest_kib(self):
+        """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them."""
+        total = size = 0
+        with open(f'/proc/{self.process.pid}/smaps', encoding='utf-8') as smaps:
+            for line in smaps:
+                if line.startswith('Size:'):
+                    size = int(line.split()[1])
+                elif line.startswith('Rss:') and size < 128 * 1024:
+                    total += int(line.split()[1])
+        return total
+
+    def said(self):
+        with open(self.errors_path, encoding='utf-8', errors='replace') as errors:
+            return f'stderr: {errors.read().strip() or "(empty)"}'
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.slave is not None:
+            os.close(self.slave)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # -- images -------------------------------------------------------------------------------------------------------
+
+    def copy_of_rootfs(self):
+        path = os.path.join(self.dir, 'rootfs.img')
+        subprocess.run(['cp', '--sparse=always', ROOTFS, path], check=True)
+        return path
+
+
+def fsck(image):
+    """e2fsck, changing nothing: fails on any error in the file system."""
+    done = subprocess.run(['e2fsck', '-fn', image], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f'e2fsck says {done.returncode}: {done.stdout}{done.stderr}'
+
+
+def file_in(image, path):
+    """A file's content, read out of an ext4 image by the host."""
+    return subprocess.run(['debugfs', '-R', f'cat {path}', image], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,50 @@
+/// A bare-metal guest of a few instructions in 64-bit mode, loaded as a flat binary: small enough for a host whose KVM emulates every instruction.
+struct Payload {
+    private(set) var bytes: [UInt8] = []
+
+    static let serialPort: UInt16 = 0x3f8
+
+    /// mov dx, port; mov al, value; out dx, al
+    func out(_ port: UInt16, _ value: UInt8) -> Payload { adding([0x66, 0xba, UInt8(port & 0xff), UInt8(port >> 8), 0xb0, value, 0xee]) }
+
+    /// mov dx, port; in al, dx; mov dx, 0x3f8; out dx, al
+    func echoPort(_ port: UInt16) -> Payload {
+        adding([0x66, 0xba, UInt8(port & 0xff), UInt8(port >> 8), 0xec, 0x66, 0xba, 0xf8, 0x03, 0xee])
+    }
+
+    func print(_ text: String) -> Payload { text.utf8.reduce(self) { $0.out(Self.serialPort, $1) } }
+
+    /// Waits for a received byte (LSR bit 0) and sends it back plus one, for ever.
+    /// again: mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; inc al; out dx, al; jmp again
+    func echoSerialPlusOne() -> Payload {
+        adding([0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7, 0x66, 0xba, 0xf8, 0x03, 0xec, 0xfe, 0xc0, 0xee, 0xeb, 0xed])
+    }
+
+    /// Prints `character` without end, with a delay loop in between.
+    /// again: mov dx, 0x3f8; mov al, c; out dx, al; mov ecx, 200; wait: dec ecx; jnz wait; jmp again
+    func chatter(_ character: Character) -> Payload {
+        adding([0x66, 0xba, 0xf8, 0x03, 0xb0, character.asciiValue ?? 0x2e, 0xee, 0xb9, 200, 0, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0xeb, 0xee])
+    }
+
+    /// jmp to itself
+    func spin() -> Payload { adding([0xeb, 0xfe]) }
+
+    /// Through the keyboard controller, as Linux does with reboot=k.
+    func reset() -> Payload { out(0x64, 0xfe).spin() }
+
+    /// lidt of an empty table, then an undefined instruction. The limit and base are read from the zero word that follows.
+    /// lidt [rip+2]; ud2; 10 zero bytes
+    func tripleFault() -> Payload { adding([0x0f, 0x01, 0x1d, 0x02, 0, 0, 0, 0x0f, 0x0b] + [UInt8](repeating: 0, count: 10)) }
+
+    /// mov eax, address (zero-extended); mov eax, [rax]; then the four bytes on the serial port, lowest first.
+    func printWord(at address: UInt32) -> Payload {
+        let load = adding([0xb8] + (0..<4).map { UInt8(truncatingIfNeeded: address >> ($0 * 8)) } + [0x8b, 0x00, 0x66, 0xba, 0xf8, 0x03])
+        return (0..<4).reduce(load) { payload, _ in payload.adding([0xee, 0xc1, 0xe8, 0x08]) }
+    }
+
+    private func adding(_ code: [UInt8]) -> Payload {
+        var copy = self
+        copy.bytes += code
+        return copy
+    }
+}

@@ -1,0 +1,65 @@
+import Foundation
+import LinuxSys
+
+/// A QMP client that keeps the order of what the server sends.
+final class QMPClient {
+    typealias Message = [String: Any]
+    private let socket: OwnedFD
+    private var buffer: [UInt8] = []
+
+    /// Connects as soon as the server listens.
+    init(path: String) throws {
+        var connected: Int32 = -1
+        try until("\(path) answers") {
+            guard let socket = try? StreamSocket.connect(path: path) else { return false }
+            connected = socket.take()
+            return true
+        }
+        socket = OwnedFD(adopting: connected)
+    }
+
+    /// Connects and takes the greeting.
+    static func greeted(path: String) throws -> QMPClient {
+        let client = try QMPClient(path: path)
+        guard try client.receive()["QMP"] != nil else { throw Program.Failure(description: "no greeting") }
+        return client
+    }
+
+    func send(_ text: String) throws {
+        try socket.writeAll(Array(text.utf8))
+    }
+
+    /// The next message, whatever it is.
+    func receive() throws -> Message {
+        var line: [UInt8]?
+        try until("a message comes, have \(String(decoding: buffer, as: UTF8.self).debugDescription)") {
+            if let end = buffer.firstIndex(of: 10) {
+                line = Array(buffer[..<end])
+                buffer.removeFirst(end + 1)
+                return true
+            }
+            var piece = [UInt8](repeating: 0, count: 4096)
+            do {
+                let count = try socket.read(into: &piece)
+                if count == 0 { throw Program.Failure(description: "the server hung up") }
+                buffer += piece[..<count]
+            } catch Errno.again {}
+            return false
+        }
+        guard let message = try JSONSerialization.jsonObject(with: Data(line ?? [])) as? Message else { throw Program.Failure(description: "not an object") }
+        return message
+    }
+
+    /// Sends a command and gives its answer, which must be the next message.
+    func execute(_ command: String) throws -> Message {
+        try send("{\"execute\":\"\(command)\"}")
+        return try receive()
+    }
+
+    /// The next message, which must be an event of this name; its data.
+    func event(_ name: String) throws -> Message {
+        let message = try receive()
+        guard message["event"] as? String == name else { throw Program.Failure(description: "expected the event \(name), got \(message)") }
+        return message["data"] as? Message ?? [:]
+    }
+}

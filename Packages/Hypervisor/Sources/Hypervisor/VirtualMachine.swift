@@ -1,0 +1,32 @@
+public import AddressSpace
+
+/// What every hypervisor gives to a machine. Order of calls: `createIRQChip`, then vCPUs and interrupt lines; the listeners are added to the
+/// address spaces before the guest runs. Any thread, unless said otherwise.
+public protocol VirtualMachine: AnyObject, Sendable {
+    /// Creates the interrupt controllers, which live in the hypervisor. Once, before the first vCPU: a vCPU made earlier has no local APIC.
+    func createIRQChip() throws(HypervisorError)
+
+    /// A new source of interrupts on input `gsi` of the interrupt controller. Several lines may share an input, if all are edge triggered.
+    func makeInterruptLine(gsi: UInt32) throws(HypervisorError) -> any InterruptLine
+
+    /// Gives guest memory and the ioeventfds of the memory space to the hypervisor.
+    func memoryListener() -> any AddressSpaceListener
+
+    /// Gives the ioeventfds of the port space to the hypervisor.
+    func portListener() -> any AddressSpaceListener
+
+    /// A vCPU with a hardware `id` (x86: the APIC id) that no other has.
+    func createVCPU(id: UInt32) throws(HypervisorError) -> any VirtualCPU
+}
+
+/// One wire into the interrupt controller. Any thread, also several at once.
+public protocol InterruptLine: AnyObject, Sendable {
+    /// Global system interrupt: the controller's input.
+    var gsi: UInt32 { get }
+
+    /// An edge: up and down again. Never blocks and never fails; edges that the controller has not yet seen merge.
+    func pulse()
+
+    /// Holds the line at a level. A line is used either with `pulse` or with `set`: a pulse also lowers the input.
+    func set(level: Bool)
+}

@@ -1,0 +1,108 @@
+public import AddressSpace
+public import Hypervisor
+internal import LinuxSys
+internal import Synchronization
+
+/// A virtual machine without a kernel behind it: records what it is told. Any thread.
+public final class TestVirtualMachine: VirtualMachine {
+    private struct State {
+        var hasIRQChip = false
+        var lines: [TestInterruptLine] = []
+        var vcpus: [TestVirtualCPU] = []
+        var scripts: [UInt32: [TestVirtualCPU.Step]] = [:]
+    }
+
+    private let state = Mutex(State())
+    /// What the memory space's listener was told.
+    public let memory = TestListener()
+    /// What the port space's listener was told.
+    public let ports = TestListener()
+
+    public init() {}
+
+    public func createIRQChip() throws(HypervisorError) {
+        let early = state.withLock { state in
+            defer { state.hasIRQChip = true }
+            return !state.hasIRQChip && state.vcpus.isEmpty
+        }
+        if !early { throw .unsupported("interrupt controllers made twice or after the first vCPU") }
+    }
+
+    public func makeInterruptLine(gsi: UInt32) throws(HypervisorError) -> any InterruptLine {
+        guard gsi < 24 else { throw .noSuchInterruptLine(gsi: gsi, limit: 24) }
+        let line = TestInterruptLine(gsi: gsi)
+        state.withLock { $0.lines.append(line) }
+        return line
+    }
+
+    public func memoryListener() -> any AddressSpaceListener { memory }
+    public func portListener() -> any AddressSpaceListener { ports }
+
+    public func createVCPU(id: UInt32) throws(HypervisorError) -> any VirtualCPU {
+        let vcpu = TestVirtualCPU(id: id, script: state.withLock { $0.scripts[id] ?? [] })
+        state.withLock { $0.vcpus.append(vcpu) }
+        return vcpu
+    }
+
+    /// Gives a script to the vCPU that will be made with `id`.
+    public func setScript(_ script: [TestVirtualCPU.Step], forVCPU id: UInt32) { state.withLock { $0.scripts[id] = script } }
+
+    public var hasIRQChip: Bool { state.withLock { $0.hasIRQChip } }
+    /// In the order in which they were made.
+    public var lines: [TestInterruptLine] { state.withLock { $0.lines } }
+    public var vcpus: [TestVirtualCPU] { state.withLock { $0.vcpus } }
+}
+
+/// An interrupt line that counts.
+public final class TestInterruptLine: InterruptLine {
+    public let gsi: UInt32
+    private let state = Mutex((pulses: 0, level: false, rises: 0))
+
+    public init(gsi: UInt32) { self.gsi = gsi }
+
+    public func pulse() { state.withLock { $0.pulses += 1 } }
+
+    public func set(level: Bool) {
+        state.withLock { state in
+            if level, !state.level { state.rises += 1 }
+            state.level = level
+        }
+    }
+
+    public var pulses: Int { state.withLock { $0.pulses } }
+    public var level: Bool { state.withLock { $0.level } }
+    /// How often the level went from low to high.
+    public var rises: Int { state.withLock { $0.rises } }
+}
+
+/// An address space listener that remembers what is there.
+public final class TestListener: AddressSpaceListener {
+    private let state = Mutex((ranges: [FlatRange](), events: [IOEventFD](), calls: 0))
+
+    public init() {}
+
+    public func regionsChanged(removed: [FlatRange], added: [FlatRange]) throws(AddressSpaceError) {
+        state.withLock { state in
+            state.ranges.removeAll { range in removed.contains(range) }
+            state.ranges.append(contentsOf: added)
+            state.ranges.sort { $0.base < $1.base }
+            state.calls += 1
+        }
+    }
+
+    public func ioEventFDsChanged(removed: [IOEventFD], added: [IOEventFD]) throws(AddressSpaceError) {
+        state.withLock { state in
+            state.events.removeAll { event in removed.contains(event) }
+            state.events.append(contentsOf: added)
+            state.calls += 1
+        }
+    }
+
+    /// Sorted by base.
+    public var ranges: [FlatRange] { state.withLock { $0.ranges } }
+    /// The ranges that a hypervisor would map into the guest.
+    public var memoryRanges: [FlatRange] { ranges.filter { $0.kind != .io } }
+    public var ioEventFDs: [IOEventFD] { state.withLock { $0.events } }
+    /// How many changes were told.
+    public var calls: Int { state.withLock { $0.calls } }
+}

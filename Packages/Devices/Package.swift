@@ -1,0 +1,23 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(), .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let below: [Target.Dependency] = [
+    .product(name: "LinuxSys", package: "LinuxSys"),
+    .product(name: "AddressSpace", package: "AddressSpace"),
+    .product(name: "Hypervisor", package: "Hypervisor"),
+]
+
+let package = Package(
+    name: "Devices",
+    products: [.library(name: "Devices", targets: ["Devices"])],
+    dependencies: [.package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../Hypervisor")],
+    targets: [
+        .target(name: "Devices", dependencies: below, swiftSettings: strict),
+        .testTarget(name: "DevicesTests", dependencies: ["Devices"] + below, swiftSettings: strict),
+    ])

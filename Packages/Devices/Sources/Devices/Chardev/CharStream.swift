@@ -1,0 +1,340 @@
+internal import LinuxSys
+internal import Synchronization
+
+/// Moves bytes between a client and the connection of the moment; what all backends share.
+///
+/// Output: `send` appends to a ring on the vCPU's thread and wakes the loop once a batch; the loop writes whatever has gathered.
+/// Input: one read an event, never more than the client has room for; without room nothing is watched.
+/// Locking: the state's lock is never held while the client, a closure or the peer is called.
+final class CharStream: Sendable {
+    /// Output held for the host.
+    static let outputCapacity = 16384
+    private static let readSize = 1024
+    /// What THRE promises a driver with FIFOs.
+    private static let burst = 16
+
+    enum Input { case none, active, paused, hungUp }
+
+    struct State {
+        var loop: EventLoop?
+        var client: (any CharBackendClient)?
+        var connection: CharConnection?
+        var input = Input.none
+        var ring = ByteRing(capacity: outputCapacity)
+        var outputWatched = false
+        /// Nobody will ever read the output of this connection again.
+        var outputEnded = false
+        var wakePending = false
+        var resumeRequested = false
+        var clientWaits = false
+        /// The peer has taken nothing for so long that output is dropped rather than held.
+        var isStalled = false
+        var stallTimer: EventLoop.TimerID?
+        var written: UInt64 = 0
+        var dropped: UInt64 = 0
+        var watched: [Int32: EventLoop.Events] = [:]
+    }
+
+    private let state = Mutex(State())
+    private let wake: EventFD
+    /// Nanoseconds for which a full ring makes the transmitter busy before output is dropped; 0 drops at once.
+    private let patience: UInt64
+    /// Called on the loop's thread when the peer is gone, or has hung up with input left to read.
+    private let onHangUp: @Sendable () -> Void
+
+    init(patience: UInt64, onHangUp: @escaping @Sendable () -> Void = {}) throws(CharBackendError) {
+        do throws(Errno) { wake = try EventFD() } catch { throw .eventLoop(error) }
+        self.patience = patience
+        self.onHangUp = onHangUp
+    }
+
+    var droppedBytes: UInt64 { state.withLock { $0.dropped } }
+
+    func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {
+        let isFirst = state.withLock { state in
+            guard state.loop == nil else { return false }
+            state.loop = loop
+            state.client = client
+            return true
+        }
+        guard isFirst else { throw .alreadyStarted }
+        do throws(Errno) {
+            try loop.add(wake.raw, .readable) { [weak self] _ in self?.woken() }
+        } catch { throw .eventLoop(error) }
+    }
+
+    /// Puts a peer in place of the one before, which is closed. The loop's thread, or before the loop runs.
+    func attach(_ connection: CharConnection) {
+        detach()
+        state.withLock { state in
+            state.connection = connection
+            state.outputEnded = connection.output < 0
+            state.input = connection.input >= 0 ? .active : .none
+            updateWatches(&state)
+        }
+        wake.signal()  // what was queued before there was a peer
+    }
+
+    /// Watches a peer that was attached before `start`.
+    func watch() { state.withLock { updateWatches(&$0) } }
+
+    /// Whether a peer is attached that has not hung up.
+    var isConnected: Bool { state.withLock { $0.connection != nil && $0.input != .hungUp } }
+
+    // MARK: Any thread
+
+    func send(_ byte: UInt8) -> Bool {
+        let (signal, ready) = state.withLock { state -> (Bool, Bool) in
+            guard state.connection != nil, !state.outputEnded, state.loop != nil else {
+                state.dropped &+= 1
+                return (false, true)
+            }
+            if !state.ring.append(byte) { state.dropped &+= 1 }
+            let signal = !state.wakePending && !state.outputWatched
+            if signal { state.wakePending = true }
+            if state.ring.room >= Self.burst || isLossy(state) { return (signal, true) }
+            state.clientWaits = true
+            return (signal, false)
+        }
+        if signal { wake.signal() }
+        return ready
+    }
+
+    private func isLossy(_ state: borrowing State) -> Bool { patience == 0 || state.isStalled }
+
+    func resumeReceiving() {
+        let signal = state.withLock { state in
+            guard state.input == .paused || state.input == .hungUp, !state.resumeRequested else { return false }
+            state.resumeRequested = true
+            return true
+        }
+        if signal { wake.signal() }
+    }
+
+    func stop() {
+        let loop = state.withLock { $0.loop }
+        loop?.remove(wake.raw)
+        // A guest's last words before it powers off; a peer whose output may be dropped anyway gets less time.
+        let deadline = Clock.monotonicNanoseconds() &+ (patience > 0 ? 200_000_000 : 50_000_000)
+        while true {
+            writeOut()
+            let isDone = state.withLock { $0.connection == nil || $0.ring.isEmpty }
+            if isDone || Clock.monotonicNanoseconds() >= deadline { break }
+            Clock.sleep(nanoseconds: 1_000_000)
+        }
+        detach()
+        state.withLock { state in
+            if let timer = state.stallTimer { state.loop?.cancel(timer) }
+            state.client = nil
+            state.loop = nil
+        }
+    }
+
+    /// Lets the peer go and drops what it has not taken. The loop's thread.
+    func detach() {
+        let old = state.withLock { state -> CharConnection? in
+            let old = state.connection
+            state.connection = nil
+            state.input = .none
+            state.outputWatched = false
+            state.dropped &+= UInt64(state.ring.count)
+            state.ring.removeAll()
+            state.isStalled = false
+            updateWatches(&state)
+            return old
+        }
+        tellClient()
+        _ = consume old
+    }
+
+    // MARK: Loop's thread
+
+    private func woken() {
+        wake.drain()
+        let resume = state.withLock { state in
+            state.wakePending = false
+            let resume = state.resumeRequested
+            state.resumeRequested = false
+            if resume, state.input == .paused {
+                state.input = .active
+                updateWatches(&state)
+            }
+            return resume && state.input == .hungUp
+        }
+        writeOut()
+        if resume { readRest() }
+    }
+
+    private func ready(_ connection: CharConnection, _ events: EventLoop.Events) {
+        // An event of the connection before this one may still be on its way.
+        guard state.withLock({ $0.connection === connection }) else { return }
+        if events.contains(.writable) || events.contains(.error) { writeOut() }
+        let isOver = events.contains(.hangup) || events.contains(.error)
+        switch state.withLock({ $0.connection === connection ? $0.input : .none }) {
+        case .active where events.contains(.readable) || isOver: readOnce(connection)
+        case .paused where isOver: hungUpWithInputLeft()
+        default: break
+        }
+    }
+
+    /// Level-triggered events would repeat for ever: stop watching, and read the rest when the client has room.
+    private func hungUpWithInputLeft() {
+        state.withLock { state in
+            state.input = .hungUp
+            updateWatches(&state)
+        }
+        onHangUp()
+    }
+
+    /// One read. True when bytes were delivered.
+    @discardableResult
+    private func readOnce(_ connection: CharConnection) -> Bool {
+        guard let client = state.withLock({ $0.client }) else { return false }
+        var room = client.receiveRoom()
+        if room <= 0 {
+            let wasActive = state.withLock { state in
+                guard state.input == .active else { return false }
+                state.input = .paused
+                updateWatches(&state)
+                return true
+            }
+            // Room that came up meanwhile would have found nothing to resume.
+            room = client.receiveRoom()
+            guard room > 0, wasActive else { return false }
+            state.withLock { state in
+                guard state.input == .paused else { return }
+                state.input = .active
+                updateWatches(&state)
+            }
+        }
+        var bytes = [UInt8](repeating: 0, count: min(room, Self.readSize))
+        do throws(Errno) {
+            let count = try connection.read(into: &bytes)
+            guard count > 0 else {
+                inputEnded(connection)
+                return false
+            }
+            client.receive(bytes.prefix(count))
+            return true
+        } catch {
+            if error != .again { inputEnded(connection) }
+            return false
+        }
+    }
+
+    private func readRest() {
+        while let connection = state.withLock({ $0.input == .hungUp ? $0.connection : nil }), readOnce(connection) {}
+    }
+
+    /// End of input: the end of a duplex peer; standard output goes on without standard input.
+    private func inputEnded(_ connection: CharConnection) {
+        if connection.isDuplex {
+            let wasKnown = state.withLock { $0.input == .hungUp }
+            detach()
+            if !wasKnown { onHangUp() }
+        } else {
+            state.withLock { state in
+                state.input = .none
+                updateWatches(&state)
+            }
+        }
+    }
+
+    private func writeOut() {
+        // Bounded, so that a flood of output does not keep the loop from its other work.
+        for _ in 0..<16 {
+            let (connection, chunk) = state.withLock { state -> (CharConnection?, [UInt8]) in
+                (state.connection, state.ring.prefix(state.connection?.largestWrite ?? 0))
+            }
+            guard let connection, !chunk.isEmpty else { return blocked(false) }
+            do throws(Errno) {
+                let count = try connection.write(chunk)
+                state.withLock { state in
+                    state.ring.removeFirst(count)
+                    state.written &+= UInt64(clamping: count)
+                    if count > 0 { state.isStalled = false }
+                }
+                tellClient()
+            } catch {
+                if error == .again { return blocked(true) }
+                return outputFailed(connection, error)
+            }
+        }
+        wake.signal()
+    }
+
+    /// Waits for the peer to take more, and starts to lose patience with it; or stops waiting.
+    private func blocked(_ isBlocked: Bool) {
+        state.withLock { state in
+            if state.outputWatched != isBlocked {
+                state.outputWatched = isBlocked
+                updateWatches(&state)
+            }
+            guard isBlocked, patience > 0, !state.isStalled, state.stallTimer == nil, let loop = state.loop else { return }
+            let written = state.written
+            state.stallTimer = loop.after(nanoseconds: patience) { [weak self] in self?.losePatience(written) }
+        }
+    }
+
+    private func losePatience(_ writtenBefore: UInt64) {
+        state.withLock { state in
+            state.stallTimer = nil
+            state.isStalled = state.outputWatched && state.written == writtenBefore
+        }
+        if state.withLock({ $0.outputWatched }) { blocked(true) }
+        tellClient()
+    }
+
+    /// The error of a full disk may pass; a peer that is gone does not come back on this connection.
+    private func outputFailed(_ connection: CharConnection, _ error: Errno) {
+        let isPermanent = error == .brokenPipe || error == .io
+        state.withLock { state in
+            state.dropped &+= UInt64(state.ring.count)
+            state.ring.removeAll()
+            // A socket's input may still hold bytes, and its end is seen there.
+            if isPermanent, !connection.isDuplex, state.connection === connection { state.outputEnded = true }
+        }
+        blocked(false)
+        tellClient()
+        if isPermanent, !connection.isDuplex { Log.warn("console output goes nowhere from now on: \(error)") }
+    }
+
+    private func tellClient() {
+        let client = state.withLock { state -> (any CharBackendClient)? in
+            guard state.clientWaits, state.ring.room >= Self.burst || isLossy(state) else { return nil }
+            state.clientWaits = false
+            return state.client
+        }
+        client?.transmitReady()
+    }
+
+    /// Makes the loop watch exactly what the state asks for. A descriptor that cannot be watched is treated as ended.
+    private func updateWatches(_ state: inout State) {
+        var wanted: [Int32: EventLoop.Events] = [:]
+        if let connection = state.connection {
+            if state.input == .active { wanted[connection.input, default: []].insert(.readable) }
+            // No events: hang-ups only, so that another client can have the socket.
+            if state.input == .paused, connection.isDuplex { wanted[connection.input, default: []] = [] }
+            if state.outputWatched { wanted[connection.output, default: []].insert(.writable) }
+        }
+        guard let loop = state.loop else { return }
+        for descriptor in state.watched.keys where wanted[descriptor] == nil {
+            loop.remove(descriptor)
+            state.watched[descriptor] = nil
+        }
+        for (descriptor, events) in wanted where state.watched[descriptor] != events {
+            guard let connection = state.connection else { continue }
+            do throws(Errno) {
+                if state.watched[descriptor] == nil {
+                    try loop.add(descriptor, events) { [weak self] events in self?.ready(connection, events) }
+                } else {
+                    try loop.modify(descriptor, events)
+                }
+                state.watched[descriptor] = events
+            } catch {
+                if descriptor == connection.input { state.input = .none }
+                if descriptor == connection.output { state.outputWatched = false }
+            }
+        }
+    }
+}

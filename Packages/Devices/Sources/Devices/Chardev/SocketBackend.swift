@@ -1,0 +1,94 @@
+public import LinuxSys
+internal import Synchronization
+
+/// A unix socket server as a character device (`server,nowait`): one client at a time, any number one after the other.
+///
+/// While a client is connected the next one waits in the kernel's queue. Output without a client, or faster than the client
+/// reads, is dropped and counted. The socket file has mode 0600, replaces a stale one, and is removed at the end.
+public final class SocketBackend: CharBackend {
+    private let path: String
+    private let listener: OwnedFD
+    private let cleanup: ExitActions.Path
+    private let stream: CharStream
+    private let server: ListenerWatch
+
+    /// Listens; clients may connect from now on and are served once the loop runs.
+    public init(path: String) throws(CharBackendError) {
+        self.path = path
+        let watch = ListenerWatch()
+        server = watch
+        stream = try CharStream(patience: 0, onHangUp: { watch.resume() })
+        do throws(Errno) {
+            listener = try StreamSocket.listenReplacingStale(path: path)
+            do throws(Errno) { cleanup = try ExitActions.remove(path: path) } catch {
+                try? SysFile.remove(path)
+                throw error
+            }
+        } catch { throw .cannotListen(path: path, error) }
+    }
+
+    public var droppedBytes: UInt64 { stream.droppedBytes }
+
+    public func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {
+        try stream.start(on: loop, client: client)
+        try server.start(on: loop, descriptor: listener.raw) { [weak self] in self?.accept() }
+    }
+
+    public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
+    public func resumeReceiving() { stream.resumeReceiving() }
+
+    public func stop() {
+        server.stop()
+        stream.stop()
+        guard server.removeOnce() else { return }
+        try? SysFile.remove(path)
+        ExitActions.forget(cleanup)
+    }
+
+    /// The loop's thread. A client that has gone already gives an error here and changes nothing.
+    private func accept() {
+        guard !stream.isConnected, let client = try? StreamSocket.accept(listener) else { return }
+        server.pause()
+        stream.attach(CharConnection(duplex: client, isSocket: true))
+    }
+}
+
+/// Whether the listening socket is watched: only while there is no client, as a level-triggered event would repeat.
+private final class ListenerWatch: Sendable {
+    private struct State {
+        var loop: EventLoop?
+        var descriptor: Int32 = -1
+        var isRemoved = false
+    }
+    private let state = Mutex(State())
+
+    func start(on loop: EventLoop, descriptor: Int32, _ accept: @escaping @Sendable () -> Void) throws(CharBackendError) {
+        state.withLock { state in
+            state.loop = loop
+            state.descriptor = descriptor
+        }
+        do throws(Errno) { try loop.add(descriptor, .readable) { _ in accept() } } catch { throw .eventLoop(error) }
+    }
+
+    func pause() { modify([]) }
+    func resume() { modify(.readable) }
+
+    func stop() {
+        state.withLock { state in
+            state.loop?.remove(state.descriptor)
+            state.loop = nil
+        }
+    }
+
+    /// True the first time.
+    func removeOnce() -> Bool {
+        state.withLock { state in
+            defer { state.isRemoved = true }
+            return !state.isRemoved
+        }
+    }
+
+    private func modify(_ events: EventLoop.Events) {
+        state.withLock { state in try? state.loop?.modify(state.descriptor, events) }
+    }
+}

@@ -1,0 +1,42 @@
+public import AddressSpace
+public import Hypervisor
+
+/// A device's place on the bus.
+public struct SysBusSlot: Sendable {
+    public let name: String
+    /// Guest physical address of the register window.
+    public let base: UInt64
+    /// Bytes in the window.
+    public let size: UInt64
+    /// Global system interrupt, which is also the ISA interrupt number.
+    public let gsi: UInt32
+    /// Nil only while the bus is still making it.
+    public let line: (any InterruptLine)?
+
+    /// For the kernel command line (Linux, Documentation/admin-guide/kernel-parameters.txt, virtio_mmio.device).
+    public var virtioMMIOCommandLineWord: String {
+        "virtio_mmio.device=\(size)@0x\(String(base, radix: 16)):\(gsi)"
+    }
+
+    /// For the DSDT.
+    public var acpiDevice: ACPIConfiguration.VirtioMMIODevice { .init(base: base, size: size, gsi: gsi) }
+}
+
+/// Why a device found no place.
+public enum SysBusError: Error, Equatable, Sendable, CustomStringConvertible {
+    case interruptsExhausted(device: String)
+    case addressesExhausted(device: String)
+    case regionTooLarge(device: String)
+    case interruptLine(device: String, HypervisorError)
+    case addressSpace(device: String, AddressSpaceError)
+
+    public var description: String {
+        switch self {
+        case .interruptsExhausted(let device): "no interrupt is left for device \(device): too many devices"
+        case .addressesExhausted(let device): "no MMIO address is left for device \(device): too many devices"
+        case .regionTooLarge(let device): "the registers of device \(device) do not fit into its MMIO window"
+        case .interruptLine(let device, let error): "cannot connect the interrupt of device \(device): \(error)"
+        case .addressSpace(let device, let error): "cannot place device \(device): \(error)"
+        }
+    }
+}

@@ -1,0 +1,51 @@
+internal import BlockBackend
+
+/// Feature bits of the block device (virtio 1.2, section 5.2.3).
+public enum BlockFeature {
+    public static let segmentMaximum: UInt64 = 1 << 2
+    public static let readOnly: UInt64 = 1 << 5
+    public static let flush: UInt64 = 1 << 9
+    public static let discard: UInt64 = 1 << 13
+    public static let writeZeroes: UInt64 = 1 << 14
+}
+
+/// `struct virtio_blk_config` (virtio 1.2, section 5.2.4) up to `write_zeroes_may_unmap` and its padding.
+struct BlockConfigurationSpace {
+    static let size = 60
+    /// The most sectors of one discard or write zeroes request: what fits a 31-bit count of bytes.
+    static let maximumRangeSectors: UInt32 = UInt32(Int32.max) >> 9
+
+    private var bytes = [UInt8](repeating: 0, count: size)
+
+    init(capacity: UInt64, segmentMaximum: UInt32, discardAlignment: UInt32?, writeZeroesMayUnmap: Bool?) {
+        put(capacity, at: 0)
+        put(segmentMaximum, at: 12)
+        // BLK_SIZE is not offered: partition tables on the image count 512-byte sectors, whatever the host's disk has. MQ is not either.
+        put(UInt32(BlockSector.size), at: 20)
+        put(UInt16(1), at: 34)
+        if let discardAlignment {
+            put(Self.maximumRangeSectors, at: 36)
+            put(UInt32(1), at: 40)
+            put(discardAlignment, at: 44)
+        }
+        if let writeZeroesMayUnmap {
+            put(Self.maximumRangeSectors, at: 48)
+            put(UInt32(1), at: 52)
+            put(UInt8(writeZeroesMayUnmap ? 1 : 0), at: 56)
+        }
+    }
+
+    private mutating func put<T: FixedWidthInteger>(_ value: T, at offset: Int) {
+        for byte in 0..<MemoryLayout<T>.size { bytes[offset + byte] = UInt8(truncatingIfNeeded: value >> T(8 * byte)) }
+    }
+
+    /// `size` is 1...8; bytes beyond the end are 0.
+    func read(offset: Int, size: Int) -> UInt64 {
+        guard offset >= 0, size >= 1, size <= 8 else { return 0 }
+        var value: UInt64 = 0
+        for byte in 0..<size where offset < Self.size &- byte {
+            value |= UInt64(bytes[offset &+ byte]) << UInt64(8 &* byte)
+        }
+        return value
+    }
+}

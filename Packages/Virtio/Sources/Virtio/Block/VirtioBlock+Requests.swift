@@ -1,0 +1,108 @@
+internal import BlockBackend
+
+extension VirtioBlock {
+    /// What becomes of a request once it is understood.
+    private enum Plan {
+        /// Answered at once.
+        case answer(status: UInt8, written: UInt32)
+        /// Moves data: `skip` leaves out the header of a write.
+        case transfer(BlockOperation.Kind, offset: UInt64, length: UInt64)
+        /// Works on the storage alone.
+        case operation(BlockOperation.Kind, offset: UInt64, length: UInt64, mayUnmap: Bool)
+    }
+
+    /// Starts or answers the request in `chain`; false when there is no room for it now.
+    func start(_ session: Session) -> Bool {
+        // A chain that cannot even carry an answer goes back as it is: dropping it silently would leak the driver's descriptors (the class of
+        // Cloud Hypervisor PR 8401).
+        guard let header = BlockRequestHeader(chain), let status = chain.lastWritableByte else {
+            droppedRequests &+= 1
+            session.queue.push(head: chain.head, written: 0)
+            return true
+        }
+        switch plan(header) {
+        case .answer(let code, let written):
+            finish(session, head: chain.head, statusAddress: status, code, written: written)
+            return true
+        case .transfer(let kind, let offset, let length):
+            return startTransfer(session, kind, offset: offset, length: length, status: status)
+        case .operation(let kind, let offset, let length, let mayUnmap):
+            guard let index = slots.acquire(vectorCount: 0) else { return false }
+            remember(session, index, status: status, written: 0, changesDisk: kind != .flush)
+            storage.submit(BlockOperation(kind, offset: offset, length: length, mayUnmap: mayUnmap, token: UInt64(index)))
+            needsKick = true
+            return true
+        }
+    }
+
+    private func startTransfer(_ session: Session, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt) -> Bool {
+        let part: DescriptorChain.Part = kind == .read ? .writable : .readable
+        let skip = kind == .read ? 0 : BlockRequestHeader.size
+        let count = chain.segmentCount(part, skip: skip, length: length)
+        guard let index = slots.acquire(vectorCount: count) else { return false }
+        guard let vectors = unsafe slots.vectors(index) else {
+            slots.release(index)
+            return false
+        }
+        // SAFETY: the slot has room for `count` elements. Guest memory stays while `session` does, which ends only after a drain.
+        unsafe chain.fill(vectors, part, skip: skip, length: length)
+        remember(session, index, status: status, written: kind == .read ? UInt32(truncatingIfNeeded: length) : 0, changesDisk: kind == .write)
+        storage.submit(
+            unsafe BlockOperation(kind, offset: offset, length: length, iovecs: vectors, count: Int32(truncatingIfNeeded: count), token: UInt64(index)))
+        needsKick = true
+        return true
+    }
+
+    private func remember(_ session: Session, _ index: Int, status: UInt, written: UInt32, changesDisk: Bool) {
+        let head = chain.head
+        let isWriteThrough = session.isWriteThrough && changesDisk
+        slots.update(index) { slot in
+            slot.head = head
+            slot.status = status
+            slot.written = written
+            slot.isWriteThrough = isWriteThrough
+        }
+    }
+
+    private func plan(_ header: BlockRequestHeader) -> Plan {
+        guard let kind = header.kind else { return .answer(status: BlockStatus.unsupported, written: 0) }
+        switch kind {
+        case .read:
+            return transferPlan(.read, header.sector, length: chain.writableBytes &- 1)
+        case .write:
+            // Whether the driver accepted VIRTIO_BLK_F_RO or not (the class of Cloud Hypervisor issue 7697).
+            guard !storage.isReadOnly else { return .answer(status: BlockStatus.ioError, written: 0) }
+            return transferPlan(.write, header.sector, length: chain.readableBytes &- BlockRequestHeader.size)
+        case .flush:
+            return .operation(.flush, offset: 0, length: 0, mayUnmap: false)
+        case .identify:
+            guard chain.writableBytes > UInt64(identity.count), chain.writePrefix(identity) else { return .answer(status: BlockStatus.ioError, written: 0) }
+            return .answer(status: BlockStatus.ok, written: UInt32(identity.count))
+        case .discard:
+            return rangePlan(.discard, feature: BlockFeature.discard)
+        case .writeZeroes:
+            return rangePlan(.writeZeroes, feature: BlockFeature.writeZeroes)
+        }
+    }
+
+    private func transferPlan(_ kind: BlockOperation.Kind, _ sector: UInt64, length: UInt64) -> Plan {
+        guard length % BlockSector.size == 0, length <= BlockOperation.maximumTransfer,
+            let offset = BlockSector.offset(of: sector, count: length >> BlockSector.shift, capacity: storage.sectorCount)
+        else { return .answer(status: BlockStatus.ioError, written: 0) }
+        if length == 0 { return .answer(status: BlockStatus.ok, written: 0) }
+        return .transfer(kind, offset: offset, length: length)
+    }
+
+    /// Discard and write zeroes, one segment each (virtio 1.2, section 5.2.6.2).
+    private func rangePlan(_ kind: BlockOperation.Kind, feature: UInt64) -> Plan {
+        guard features & feature != 0, let segment = BlockRangeSegment(chain) else {
+            return .answer(status: features & feature == 0 ? BlockStatus.unsupported : BlockStatus.ioError, written: 0)
+        }
+        if segment.hasUnknownFlags || (kind == .discard && segment.mayUnmap) { return .answer(status: BlockStatus.unsupported, written: 0) }
+        guard chain.readableBytes == BlockRequestHeader.size + BlockRangeSegment.size, segment.sectorCount <= BlockConfigurationSpace.maximumRangeSectors,
+            let offset = BlockSector.offset(of: segment.sector, count: UInt64(segment.sectorCount), capacity: storage.sectorCount)
+        else { return .answer(status: BlockStatus.ioError, written: 0) }
+        if segment.sectorCount == 0 { return .answer(status: BlockStatus.ok, written: 0) }
+        return .operation(kind, offset: offset, length: UInt64(segment.sectorCount) << BlockSector.shift, mayUnmap: segment.mayUnmap)
+    }
+}

@@ -1,0 +1,31 @@
+public import Hypervisor
+internal import Synchronization
+
+/// A device's interrupt: why it was raised, and the line. Any thread, no lock: the guest's handler must not wait for the
+/// thread that is serving the queue.
+public final class VirtioInterrupt: Sendable {
+    /// Bits of InterruptStatus (virtio 1.2, section 4.2.2).
+    public static let usedBuffer: UInt32 = 1
+    public static let configurationChange: UInt32 = 2
+
+    private let pending = Atomic<UInt32>(0)
+    private let line: any InterruptLine
+
+    public init(line: any InterruptLine) { self.line = line }
+
+    /// Events that the driver has not acknowledged yet.
+    public var status: UInt32 { pending.load(ordering: .acquiring) }
+
+    /// Raises the interrupt for `reason`. The line is edge triggered, so each event is a pulse of its own: one that comes between
+    /// the driver's read of the status and its acknowledgement is not lost.
+    public func raise(_ reason: UInt32) {
+        pending.bitwiseOr(reason, ordering: .acquiringAndReleasing)
+        line.pulse()
+    }
+
+    func acknowledge(_ bits: UInt32) {
+        pending.bitwiseAnd(~bits, ordering: .acquiringAndReleasing)
+    }
+
+    func clear() { pending.store(0, ordering: .releasing) }
+}

@@ -1,0 +1,27 @@
+internal import Synchronization
+
+extension SplitQueue {
+    /// Flag in the used ring: the driver need not notify (virtio 1.2, section 2.7.10).
+    private static var noNotify: UInt16 { 1 }
+
+    /// Asks the driver not to notify while the queue is being served. With the event index nothing is written: an `avail_event` that
+    /// lies behind does the same.
+    public func disableNotifications() {
+        guard isEnabled, !usesEventIndex else { return }
+        used.storeRelease16(Self.noNotify, 0)
+    }
+
+    /// Asks for notifications again; true when buffers came meanwhile, which the driver may not have notified about: serve the queue once
+    /// more instead of waiting (else the queue freezes, as in CVE-2020-16843).
+    public func enableNotifications() throws(QueueFault) -> Bool {
+        guard isEnabled else { return false }
+        if usesEventIndex {
+            used.storeRelease16(nextAvailable, 4 &+ 8 &* Int(size))
+        } else {
+            used.storeRelease16(0, 0)
+        }
+        // The wish must be visible before the index is read: the driver moves the index, then looks at the wish.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return try refreshAvailable()
+    }
+}

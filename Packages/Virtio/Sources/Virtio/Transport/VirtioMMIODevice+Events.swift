@@ -1,0 +1,35 @@
+internal import LinuxSys
+internal import Synchronization
+
+extension VirtioMMIODevice {
+    /// The guest has notified queue `index`; on the event loop's thread.
+    func serveQueue(_ index: Int) {
+        guard index >= 0, index < notifications.count else { return }
+        let event = notifications[index]
+        event.drain()
+        let isAgain = state.withLock { state in
+            guard state.status.isLive else { return false }
+            return apply(state.device.queueNotified(index), &state)
+        }
+        // Behind whatever else is ready: the loop comes back to it.
+        if isAgain { event.signal() }
+    }
+
+    /// A descriptor of the device is readable; on the event loop's thread. Also when the device is not live, so that the descriptor
+    /// does not stay readable.
+    func serveEventSource(_ descriptor: Int32) {
+        let isAgain = state.withLock { state in apply(state.device.eventSourceReady(descriptor), &state) }
+        if isAgain { for event in notifications { event.signal() } }
+    }
+
+    /// True when the device wants to go on later.
+    private func apply(_ result: ServiceResult, _ state: inout State) -> Bool {
+        switch result {
+        case .idle, .fault(.dropped): return false
+        case .again: return true
+        case .fault(.needsReset(let fault)):
+            requestReset(&state, fault)
+            return false
+        }
+    }
+}

@@ -1,0 +1,97 @@
+public import AddressSpace
+public import Devices
+public import LinuxSys
+internal import Synchronization
+
+extension VirtioMMIODevice {
+    /// Where a device was put.
+    struct Placement: Sendable {
+        let slot: SysBusSlot
+        let loop: EventLoop
+    }
+
+    /// Why a device could not be attached.
+    public enum AttachError: Error, Equatable, Sendable, CustomStringConvertible {
+        case bus(SysBusError)
+        case notification(device: String, AddressSpaceError)
+        case eventLoop(device: String, Errno)
+
+        public var description: String {
+            switch self {
+            case .bus(let error): error.description
+            case .notification(let device, let error): "cannot connect the notifications of device \(device): \(error)"
+            case .eventLoop(let device, let error): "cannot watch the queues of device \(device): \(error)"
+            }
+        }
+    }
+
+    /// Puts `device` on the bus: an interrupt line, the registers in the next free window, an ioeventfd for each queue, and handlers on
+    /// `loop`, whose thread serves the queues. Nothing is left behind when it throws.
+    public static func attach(
+        _ device: sending any VirtioDevice, name: String, to bus: SysBus, memory: GuestMemory, loop: EventLoop
+    ) throws(AttachError) -> VirtioMMIODevice {
+        let slot: SysBusSlot
+        do throws(SysBusError) { slot = try bus.allocate(name: name) } catch { throw .bus(error) }
+        do throws(AttachError) {
+            // `allocate` returns slots with a line.
+            guard let line = slot.line else { throw .bus(.interruptsExhausted(device: name)) }
+            let transport: VirtioMMIODevice
+            do throws(Errno) { transport = try VirtioMMIODevice(name: name, device: device, memory: memory, line: line) } catch {
+                throw .eventLoop(device: name, error)
+            }
+            try transport.connect(slot, bus, loop)
+            return transport
+        } catch {
+            bus.release(slot)
+            throw error
+        }
+    }
+
+    private func connect(_ slot: SysBusSlot, _ bus: SysBus, _ loop: EventLoop) throws(AttachError) {
+        let region: Region
+        do throws(AddressSpaceError) {
+            region = try Region.io(name: name, size: MMIORegister.windowSize, ops: self)
+            for (index, event) in notifications.enumerated() {
+                try region.addIOEventFD(offset: MMIORegister.queueNotify.rawValue, size: 4, datamatch: UInt64(index), event: event)
+            }
+        } catch {
+            throw .notification(device: name, error)
+        }
+        do throws(Errno) {
+            for (index, event) in notifications.enumerated() {
+                try loop.add(event.raw, .readable) { [self] _ in serveQueue(index) }
+            }
+            for source in eventSources {
+                try loop.add(source, .readable) { [self] _ in serveEventSource(source) }
+            }
+        } catch {
+            unwatch(loop)
+            throw .eventLoop(device: name, error)
+        }
+        do throws(SysBusError) { try bus.place(region, in: slot) } catch {
+            unwatch(loop)
+            throw .bus(error)
+        }
+        placement.withLock { $0 = Placement(slot: slot, loop: loop) }
+    }
+
+    private func unwatch(_ loop: EventLoop) {
+        for event in notifications { loop.remove(event.raw) }
+        for source in eventSources { loop.remove(source) }
+    }
+
+    /// Address and interrupt; nil unless attached.
+    public var slot: SysBusSlot? { placement.withLock { $0?.slot } }
+
+    /// Leaves the event loop and waits for what is in flight; the registers stay, and do nothing. For the end of the machine, when
+    /// no vCPU runs any more.
+    public func detach() {
+        let old = placement.withLock { placement in
+            let old = placement
+            placement = nil
+            return old
+        }
+        if let old { unwatch(old.loop) }
+        reset()
+    }
+}

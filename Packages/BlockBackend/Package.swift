@@ -12,8 +12,9 @@ let package = Package(
     products: [.library(name: "BlockBackend", targets: ["BlockBackend"])],
     dependencies: [.package(path: "../LinuxSys")],
     targets: [
+        .systemLibrary(name: "CLiburing", providers: [.apt(["liburing-dev"])]),
         .target(
             name: "BlockBackend",
-            dependencies: [.product(name: "LinuxSys", package: "LinuxSys")],
+            dependencies: ["CLiburing", .product(name: "LinuxSys", package: "LinuxSys")],
             swiftSettings: strict),
     ])

@@ -1,18 +1,18 @@
 internal import CLinuxSys
-public import Glibc
+internal import Glibc
 
 /// File I/O at an offset on a borrowed descriptor, for block back ends. Every result is that of the call, or a negated errno. Any thread.
 public enum PositionalIO {
-    /// preadv(2): bytes read, fewer than asked at the end of the file.
-    @unsafe public static func read(_ fd: Int32, _ vectors: UnsafePointer<iovec>, count: Int32, at offset: UInt64) -> Int {
+    /// preadv(2) into `count` elements of `struct iovec`: bytes read, fewer than asked at the end of the file.
+    @unsafe public static func read(_ fd: Int32, vectors: UnsafeRawPointer, count: Int32, at offset: UInt64) -> Int {
         // SAFETY: the caller of this unsafe function vouches for the vectors and the memory that they name.
-        unsafe sys_preadv(fd, vectors, count, Int64(clamping: offset))
+        unsafe sys_preadv(fd, vectors.assumingMemoryBound(to: iovec.self), count, Int64(clamping: offset))
     }
 
-    /// pwritev(2): bytes written, possibly fewer than asked.
-    @unsafe public static func write(_ fd: Int32, _ vectors: UnsafePointer<iovec>, count: Int32, at offset: UInt64) -> Int {
+    /// pwritev(2) from `count` elements of `struct iovec`: bytes written, possibly fewer than asked.
+    @unsafe public static func write(_ fd: Int32, vectors: UnsafeRawPointer, count: Int32, at offset: UInt64) -> Int {
         // SAFETY: as above.
-        unsafe sys_pwritev(fd, vectors, count, Int64(clamping: offset))
+        unsafe sys_pwritev(fd, vectors.assumingMemoryBound(to: iovec.self), count, Int64(clamping: offset))
     }
 
     /// pread(2).

@@ -17,6 +17,12 @@ public final class GuestMemory: Sendable {
         /// Bytes.
         public let size: UInt64
         public let readOnly: Bool
+
+        public init(base: UInt64, size: UInt64, readOnly: Bool = false) {
+            self.base = base
+            self.size = size
+            self.readOnly = readOnly
+        }
     }
 
     /// All RAM, sorted by base; pieces that are contiguous in the guest and in this process are one.

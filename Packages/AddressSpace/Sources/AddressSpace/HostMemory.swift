@@ -61,19 +61,23 @@ public final class HostMemory: Sendable {
         // Half of the address space is far above what any host can map, and leaves room for the rounding below.
         guard size <= UInt64(Int64.max / 2), let bytes = UInt(exactly: size) else { throw .overflow("guest memory") }
         let length = Int((bytes + page - 1) / page * page)
-        let total = length + 2 * Int(page)
+        // Host and guest addresses must agree modulo 2 MiB, or KVM can never map a huge page.
+        let alignment = size >= hugePageSize ? UInt(hugePageSize) : page
+        let total = length + Int(page + alignment)
         var base: UInt = 0
         let reserved = unsafe as_reserve(total, &base)
         guard reserved == 0 else { throw .system("map guest memory", Errno(Int32(truncatingIfNeeded: -reserved))) }
-        let start = base + page
+        // At least one inaccessible page remains on either side.
+        let start = (base + page + alignment - 1) / alignment * alignment
         let fd = descriptor?.raw ?? -1
         var status = as_map_at(start, length, fd, offset, shared ? 1 : 0, writable ? 1 : 0)
         if status == 0, options.contains(.excludedFromDump) { status = as_exclude_from_dump(start, length) }
-        if status == 0, options.contains(.hugePages) { status = as_advise_huge_pages(start, length) }
         guard status == 0 else {
             _ = as_unmap(base, total)
             throw .system("map guest memory", Errno(Int32(truncatingIfNeeded: -status)))
         }
+        // Advice: a kernel without transparent huge pages serves as well.
+        if options.contains(.hugePages) { _ = as_advise_huge_pages(start, length) }
         address = start
         self.size = size
         reservation = base
@@ -84,3 +88,5 @@ public final class HostMemory: Sendable {
 
     deinit { _ = as_unmap(reservation, reservedLength) }
 }
+
+private let hugePageSize: UInt64 = 2 << 20

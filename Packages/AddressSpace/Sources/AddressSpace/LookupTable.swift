@@ -21,7 +21,6 @@ struct LookupTable {
         var last: UInt64
         let host: UInt
         let readOnly: Bool
-        let memory: HostMemory
     }
 
     let entries: UnsafeMutableBufferPointer<Entry>
@@ -56,18 +55,18 @@ struct LookupTable {
 
     private static func ram(of ranges: [FlatRange]) -> [RAM] {
         var found: [RAM] = []
+        var memory: HostMemory?
         for range in ranges where range.kind == .ram {
-            guard let memory = range.region.memory else { continue }
             let last = range.base &+ (range.size &- 1)
-            if let before = found.last, before.memory === memory, before.readOnly == range.readOnly,
+            if let before = found.last, memory === range.region.memory, before.readOnly == range.readOnly,
                 before.last &+ 1 == range.base,
                 before.host &+ UInt(truncatingIfNeeded: before.last &- before.base) &+ 1 == range.hostAddress
             {
                 found[found.count - 1].last = last
             } else {
-                found.append(
-                    RAM(base: range.base, last: last, host: range.hostAddress, readOnly: range.readOnly, memory: memory))
+                found.append(RAM(base: range.base, last: last, host: range.hostAddress, readOnly: range.readOnly))
             }
+            memory = range.region.memory
         }
         return found
     }

@@ -7,17 +7,39 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+/// Tests call libc and Foundation freely.
+let tests = Array(strict.dropFirst())
+
 let package = Package(
     name: "Boot",
     products: [
+        .library(name: "Boot", targets: ["Boot"]),
         .library(name: "BootX86", targets: ["BootX86"]),
         .library(name: "FDT", targets: ["FDT"]),
     ],
+    dependencies: [
+        .package(path: "../LinuxSys"), .package(path: "../AddressSpace"),
+    ],
     targets: [
+        .target(
+            name: "Boot",
+            dependencies: [
+                "BootX86", .product(name: "LinuxSys", package: "LinuxSys"),
+                .product(name: "AddressSpace", package: "AddressSpace"),
+            ],
+            swiftSettings: strict),
         // Pure data: what x86 kernels and tables look like in bytes. Depends on nothing, compiles on every host.
         .target(name: "BootX86", swiftSettings: strict),
         .systemLibrary(name: "CFDT", pkgConfig: nil, providers: [.apt(["libfdt-dev"])]),
         .target(name: "FDT", dependencies: ["CFDT"], swiftSettings: strict),
-        .testTarget(name: "BootX86Tests", dependencies: ["BootX86"], swiftSettings: strict),
-        .testTarget(name: "FDTTests", dependencies: ["FDT"], swiftSettings: strict),
+        // Kernels of a few KiB, built by the tests of both targets.
+        .target(name: "BootTestSupport", path: "Tests/BootTestSupport", swiftSettings: tests),
+        .testTarget(
+            name: "BootTests",
+            dependencies: [
+                "Boot", "BootX86", "BootTestSupport", .product(name: "AddressSpace", package: "AddressSpace"),
+            ],
+            swiftSettings: tests),
+        .testTarget(name: "BootX86Tests", dependencies: ["BootX86", "BootTestSupport"], swiftSettings: tests),
+        .testTarget(name: "FDTTests", dependencies: ["FDT"], swiftSettings: tests),
     ])

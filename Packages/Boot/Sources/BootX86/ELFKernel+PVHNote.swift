@@ -6,7 +6,7 @@ extension ELFKernel {
     /// The address in the PVH note, or nil when no note segment has one. A malformed note ends the walk of its segment:
     /// other tools' notes are none of the loader's business.
     static func pvhEntry(
-        _ headers: [ProgramHeader], source: some KernelSource
+        _ headers: [ProgramHeader], source: borrowing some KernelSource & ~Copyable
     ) throws(KernelImageError) -> UInt64? {
         for header in headers where header.type == ProgramHeader.note && header.fileSize > 0 {
             guard header.fileSize <= noteLimit else { throw .notesTooLarge(header.fileSize) }

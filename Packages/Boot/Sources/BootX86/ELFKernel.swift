@@ -43,7 +43,7 @@ public struct ELFKernel: Equatable, Sendable {
         let alignment: UInt64
     }
 
-    init(head: LittleEndianBytes, source: some KernelSource) throws(KernelImageError) {
+    init(head: LittleEndianBytes, source: borrowing some KernelSource & ~Copyable) throws(KernelImageError) {
         let size = source.size
         let headers = try Self.programHeaders(head: head, source: source)
         segments = try Self.loadableSegments(headers, size: size)
@@ -66,7 +66,7 @@ public struct ELFKernel: Equatable, Sendable {
     }
 
     private static func programHeaders(
-        head: LittleEndianBytes, source: some KernelSource
+        head: LittleEndianBytes, source: borrowing some KernelSource & ~Copyable
     ) throws(KernelImageError) -> [ProgramHeader] {
         let size = source.size
         guard let elfClass = head.load(UInt8.self, at: 4), let encoding = head.load(UInt8.self, at: 5),

@@ -11,7 +11,7 @@ public enum KernelImage: Equatable, Sendable {
     /// Reads the first 4 KiB of the file and, for ELF, its program headers and notes where they lie further behind.
     /// - Throws: every way in which the file is damaged, compressed, or not for x86_64. Only a file that shows no sign
     ///   of any known format is taken for a flat binary.
-    public init(recognising source: some KernelSource) throws(KernelImageError) {
+    public init(recognising source: borrowing some KernelSource & ~Copyable) throws(KernelImageError) {
         let size = source.size
         guard size > 0 else { throw .empty }
         guard size >= Self.leastFlatSize else { throw .tooShort(size) }

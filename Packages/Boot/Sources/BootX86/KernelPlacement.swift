@@ -20,7 +20,7 @@ struct KernelPlacement {
         case .flat(let size):
             entry = .long(rip: X86MemoryLayout.flatKernel)
             guard let range = GuestRange(start: X86MemoryLayout.flatKernel, count: size) else {
-                throw .memoryTooSmall(layout.ramSize)
+                throw .kernelWraps(at: X86MemoryLayout.flatKernel)
             }
             try place(.kernel, range, layout: layout)
             load(from: 0, count: size, at: range.start)

@@ -1,5 +1,5 @@
 /// A kernel file as the recogniser reads it: random access, exact reads.
-public protocol KernelSource {
+public protocol KernelSource: ~Copyable {
     /// In bytes.
     var size: UInt64 { get }
 

@@ -15,6 +15,8 @@ public enum X86BootPlanError: Error, Equatable, Sendable {
     case commandLineHasNUL(at: Int)
     /// It ends above RAM, or above the 1 GiB that is mapped at entry.
     case doesNotFit(Part, GuestRange, limit: UInt64)
+    /// The kernel at this address is larger than 64 bits count.
+    case kernelWraps(at: UInt64)
     /// It would overwrite, or be overwritten by, the boot tables below 1 MiB.
     case overlapsBootTables(Part, GuestRange)
     case initrdEmpty
@@ -22,16 +24,19 @@ public enum X86BootPlanError: Error, Equatable, Sendable {
     case initrdOverlapsKernel(GuestRange, kernel: GuestRange)
 }
 
-extension X86BootPlanError.Part: CustomStringConvertible {
-    public var description: String {
+extension X86BootPlanError {
+    /// The file that has to change, nil when it is the machine's configuration.
+    public var file: X86BootPlan.File? {
         switch self {
-        case .kernel: "kernel"
-        case .segment(let index): "kernel segment \(index)"
+        case .doesNotFit, .kernelWraps, .overlapsBootTables: .kernel
+        case .initrdEmpty, .initrdDoesNotFit, .initrdOverlapsKernel: .initrd
+        case .memoryTooSmall, .badMemoryGap, .cpuCount, .rsdpAddress, .commandLineTooLong, .commandLineHasNUL: nil
         }
     }
 }
 
 extension X86BootPlanError: CustomStringConvertible {
+    /// A sentence of its own when `file` is nil; otherwise it completes "kernel 'path': …".
     public var description: String {
         switch self {
         case .memoryTooSmall(let size): "\(size) bytes of memory are too few to boot: 2 MiB is the least"
@@ -44,15 +49,24 @@ extension X86BootPlanError: CustomStringConvertible {
             "kernel command line has \(length) bytes, this kernel accepts \(limit)"
         case .commandLineHasNUL(let position): "kernel command line has a NUL byte at position \(position)"
         case .doesNotFit(let part, let range, let limit):
-            "\(part) needs memory \(range), but boot memory ends at \(hex(limit))"
-                + (limit == X86MemoryLayout.identityMapped ? " (1 GiB is mapped at entry)" : " (end of RAM)")
+            "\(part.subject)needs memory \(range), but "
+                + (limit == X86MemoryLayout.identityMapped ? "what is mapped at entry" : "RAM") + " ends at \(hex(limit))"
+        case .kernelWraps(let address): "needs memory from \(hex(address)) on, more than 64 bits count"
         case .overlapsBootTables(let part, let range):
-            "\(part) at \(range) overlaps the boot tables and firmware area below 1 MiB"
+            "\(part.subject)wants memory \(range), where boot tables and firmware data lie"
         case .initrdEmpty: "the file is empty"
-        case .initrdDoesNotFit(let size, let limit):
-            "initrd of \(size) bytes does not fit below \(hex(limit))"
+        case .initrdDoesNotFit(let size, let limit): "\(size) bytes do not fit below \(hex(limit))"
         case .initrdOverlapsKernel(let range, let kernel):
-            "initrd at \(range) overlaps the kernel at \(kernel): give the machine more memory"
+            "its place \(range) overlaps the kernel at \(kernel): give the machine more memory"
+        }
+    }
+}
+
+extension X86BootPlanError.Part {
+    fileprivate var subject: String {
+        switch self {
+        case .kernel: ""
+        case .segment(let index): "segment \(index) "
         }
     }
 }

@@ -1,0 +1,45 @@
+public import AddressSpace
+public import BootX86
+public import LinuxSys
+
+/// A file that the user named, as messages name it: `kernel '/boot/vmlinuz'`.
+public struct BootFileName: Equatable, Sendable, CustomStringConvertible {
+    public let file: X86BootPlan.File
+    public let path: String
+
+    public var description: String {
+        switch file {
+        case .kernel: "kernel '\(path)'"
+        case .initrd: "initrd '\(path)'"
+        }
+    }
+}
+
+/// Why a kernel cannot be booted; `description` is one sentence for the user.
+public enum BootError: Error, Equatable, Sendable {
+    /// Opening or reading failed.
+    case file(BootFileName, Errno)
+    /// A directory, device, FIFO or socket.
+    case notRegularFile(BootFileName)
+    /// The file became shorter while it was loaded.
+    case shrank(BootFileName)
+    case image(BootFileName, KernelImageError)
+    /// The file is nil when the machine's configuration is at fault.
+    case plan(BootFileName?, X86BootPlanError)
+    /// The machine's RAM is not what its layout says.
+    case memory(address: UInt64, GuestMemoryError)
+}
+
+extension BootError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .file(let name, let errno): "\(name): \(errno)"
+        case .notRegularFile(let name): "\(name): not a regular file"
+        case .shrank(let name): "\(name): became shorter while it was loaded"
+        case .image(let name, let error): "\(name): \(error)"
+        case .plan(let name?, let error): "\(name): \(error)"
+        case .plan(nil, let error): error.description
+        case .memory(let address, let error): "cannot write boot data to 0x\(String(address, radix: 16)): \(error)"
+        }
+    }
+}

@@ -21,6 +21,8 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
     case sharedPageTooSmall(size: Int)
     /// An eventfd could not be made.
     case eventFD(Errno)
+    /// A model-specific register that a guest cannot do without.
+    case msrRefused(index: UInt32)
     /// The operation has no meaning for this hypervisor.
     case unsupported(StaticString)
 
@@ -36,6 +38,7 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
         case .noSuchInterruptLine(let gsi, let limit): "interrupt line \(gsi) does not exist: lines are 0 to \(Int64(limit) - 1)"
         case .sharedPageTooSmall(let size): "KVM shares only \(size) bytes with a vCPU"
         case .eventFD(let errno): "cannot create an eventfd: \(errno)"
+        case .msrRefused(let index): "KVM refuses to set MSR 0x\(String(index, radix: 16))"
         case .unsupported(let what): "this hypervisor does not support \(what)"
         }
     }
@@ -51,6 +54,7 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
         case (.call(let a, let x), .call(let b, let y)): a.description == b.description && x == y
         case (.noSuchInterruptLine(let a, let x), .noSuchInterruptLine(let b, let y)): a == b && x == y
         case (.eventFD(let a), .eventFD(let b)): a == b
+        case (.msrRefused(let a), .msrRefused(let b)): a == b
         default: false
         }
     }

@@ -1,0 +1,25 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(), .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+let linuxSys = Target.Dependency.product(name: "LinuxSys", package: "LinuxSys")
+let addressSpace = Target.Dependency.product(name: "AddressSpace", package: "AddressSpace")
+let hypervisor = Target.Dependency.product(name: "Hypervisor", package: "Hypervisor")
+
+let package = Package(
+    name: "CPU",
+    products: [.library(name: "CPU", targets: ["CPU"])],
+    dependencies: [.package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../Hypervisor")],
+    targets: [
+        // The kick signal: its handler may not run Swift code.
+        .target(name: "CCPU"),
+        .target(name: "CPU", dependencies: ["CCPU", linuxSys, addressSpace, hypervisor], swiftSettings: strict),
+        .testTarget(
+            name: "CPUTests",
+            dependencies: ["CPU", linuxSys, addressSpace, hypervisor, .product(name: "HypervisorTesting", package: "Hypervisor")],
+            swiftSettings: strict),
+    ])

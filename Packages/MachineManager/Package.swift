@@ -12,8 +12,11 @@ let strict: [SwiftSetting] = [
 let package = Package(
     name: "MachineManager",
     products: [.library(name: "MachineManager", targets: ["MachineManager"])],
+    dependencies: [.package(path: "../LinuxSys")],
     targets: [
-        .target(name: "MachineManager", swiftSettings: strict),
-        .testTarget(name: "MachineManagerTests", dependencies: ["MachineManager"], swiftSettings: strict),
+        .target(name: "MachineManager", dependencies: [.product(name: "LinuxSys", package: "LinuxSys")], swiftSettings: strict),
+        .testTarget(
+            name: "MachineManagerTests", dependencies: ["MachineManager", .product(name: "LinuxSys", package: "LinuxSys")],
+            swiftSettings: [.treatAllWarnings(as: .error)]),
     ]
 )

@@ -1,1 +1,181 @@
 import Testing
+
+@testable import MachineManager
+
+/// The shortest command line that is accepted, and `words` behind it.
+private func parse(_ words: String...) throws -> VmConfig {
+    guard case .run(let config) = try CommandLineParser.parse(["-kernel", "k", "-initrd", "i"] + words) else {
+        throw CommandLineError.conflict("not a configuration")
+    }
+    return config
+}
+
+private func message(_ words: [String]) -> String {
+    do {
+        _ = try CommandLineParser.parse(words)
+        return "accepted"
+    } catch {
+        return error.description
+    }
+}
+
+@Suite struct CommandLineTests {
+    @Test func commandLineOfTheProject_isUnderstood() throws {
+        let words = [
+            "-machine", "type=microvm", "-kernel", "vmlinux.bin", "-smp", "1", "-m", "1024",
+            "-append", "console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda",
+            "-drive", "file=rootfs.img,id=rootfs,readonly=off,direct=off", "-device", "virtio-blk-device,drive=rootfs",
+            "-qmp", "unix:stratovirt.sock,server,nowait", "-serial", "stdio",
+        ]
+        var expected = VmConfig(kernel: "vmlinux.bin")
+        expected.memory.size = 1 << 30
+        expected.boot.kernelArguments = "console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda"
+        var drive = VmConfig.Drive(id: "rootfs", file: "rootfs.img")
+        drive.isDirect = false
+        expected.drives = [drive]
+        expected.devices = [.virtioBlock(VmConfig.VirtioBlock(drive: "rootfs"))]
+        expected.monitors = [.unix(path: "stratovirt.sock")]
+        expected.serial = VmConfig.Chardev(id: "serial_chardev", backend: .stdio)
+        #expect(try CommandLineParser.parse(words) == .run(expected))
+    }
+
+    @Test func kataCommandLineWithoutItsLaterDevices_isUnderstood() throws {
+        let config = try parse(
+            "-name", "sandbox-1", "-uuid", "0", "-smp", "2", "-m", "2048", "-append", "root=/dev/vda reboot=k", "-qmp",
+            "unix:/run/q,server,nowait", "-D", "-disable-seccomp", "-machine", "type=microvm,dump-guest-core=off,mem-share=on",
+            "-device", "virtio-blk-device,drive=rootfs,id=virtio-blk0", "-drive", "id=rootfs,file=image,readonly=on,direct=off")
+        #expect(config.name == "sandbox-1")
+        #expect(config.processors.count == 2)
+        #expect(!config.machine.dumpGuestCore && config.machine.memShare)
+        #expect(config.isSeccompDisabled)
+        #expect(config.log == .standardError)
+        #expect(config.drives.first?.isReadOnly == true)
+        #expect(config.devices.count == 1)
+    }
+
+    @Test func help_winsOverWhatFollows() throws {
+        for word in ["-h", "-help"] { #expect(try CommandLineParser.parse(["-m", "1G", word, "-bad"]) == .help) }
+        for word in ["-V", "-version"] { #expect(try CommandLineParser.parse([word]) == .version) }
+        #expect(message(["-bad", "-help"]) == "unknown option '-bad'")
+    }
+
+    @Test func help_namesEveryOptionAndParameterOfTheTable() {
+        let words = Set(CommandLineParser.helpText.split { " \n[],".contains($0) }.map { $0.prefix { $0 != "=" } })
+        for spec in OptionTable.all {
+            #expect(words.contains("-\(spec.name)"))
+            var parameters = spec.parameters
+            if case .variants(_, let variants) = spec.head {
+                for variant in variants { #expect(words.contains(variant.name[...])) }
+                parameters += variants.flatMap(\.parameters)
+            }
+            for parameter in parameters { #expect(words.contains(parameter.key[...]), "\(parameter.key)") }
+        }
+    }
+
+    @Test func table_namesNothingTwice() {
+        let names = OptionTable.all.map(\.name)
+        #expect(Set(names).count == names.count)
+        for spec in OptionTable.all { #expect(Set(spec.parameters.map(\.key)).count == spec.parameters.count) }
+    }
+
+    @Test func unsupportedOptions_areRefusedByName() {
+        let names = OptionTable.all.filter { $0.id == .unsupported }.map(\.name)
+        #expect(names.count == 18)
+        for name in names { #expect(message(["-\(name)", "x"]) == "-\(name): not supported yet") }
+    }
+
+    @Test func ignoredOptions_changeNothing() throws {
+        let plain = try parse()
+        for spec in OptionTable.all where spec.id == .ignored {
+            let value = spec.arity == .flag ? [] : ["a=b,c"]
+            #expect(message(["-kernel", "k", "-initrd", "i", "-\(spec.name)"] + value) == "accepted")
+            let again = ["-kernel", "k", "-initrd", "i", "-\(spec.name)"] + value + ["-\(spec.name)"] + value
+            #expect(try CommandLineParser.parse(again) == .run(plain))
+        }
+    }
+
+    @Test func unsupportedDevices_areRefusedByName() {
+        let names = [
+            "virtio-net-device", "virtio-rng-device", "virtio-serial-device", "virtconsole", "vhost-vsock-device",
+            "vhost-user-fs-device", "virtio-blk-pci", "vfio-pci", "pvpanic",
+        ]
+        for name in names { #expect(message(["-device", "\(name),id=x"]) == "-device \(name): not supported yet") }
+    }
+
+    @Test func append_joinsItsWordsAndOccurrences() throws {
+        #expect(try parse("-append", "a b", "c", "-S", "-append", "d=e,f").boot.kernelArguments == "a b c d=e,f")
+        #expect(try parse("-append", "").boot.kernelArguments == "")
+    }
+
+    @Test(arguments: [
+        (["-bad"], "unknown option '-bad'"),
+        (["-"], "unknown option '-'"),
+        (["--kernel=x"], "unexpected argument '--kernel=x'"),
+        (["--help"], "unexpected argument '--help'"),
+        (["--"], "unexpected argument '--'"),
+        (["stray"], "unexpected argument 'stray'"),
+        ([""], "unexpected argument ''"),
+        (["-ker\u{1b}[31m\n"], "unknown option '-ker?[31m?'"),
+        (["-" + String(repeating: "x", count: 200)], "unknown option '-" + String(repeating: "x", count: 79) + "...'"),
+        (["-kernel"], "-kernel: needs a value"),
+        (["-kernel", ""], "-kernel: needs a value"),
+        (["-kernel", "-m"], "-kernel: needs a value"),
+        (["-kernel", "a", "b"], "-kernel: unexpected value 'b'"),
+        (["-kernel", "a", "-kernel", "b"], "-kernel: given more than once"),
+        (["-kernel", String(repeating: "k", count: 4096)], "-kernel: longer than 4095 bytes"),
+        (["-initrd", String(repeating: "k", count: 4096)], "-initrd: longer than 4095 bytes"),
+        (["-name", String(repeating: "n", count: 256)], "-name: longer than 255 bytes"),
+        (["-append"], "-append: needs a value"),
+        (["-append", "-x"], "-append: needs a value"),
+        (["-S", "x"], "-S: unexpected value 'x'"),
+        (["-S", "-S"], "-S: given more than once"),
+        (["-D", "a", "b"], "-D: unexpected value 'b'"),
+        (["-D", ""], "-D: needs a value"),
+        (["-nodefaults", "x"], "-nodefaults: unexpected value 'x'"),
+        (["-uuid"], "-uuid: needs a value"),
+        ([], "-kernel is missing"),
+        (["-kernel", "k"], "the guest has no root file system: give -initrd, -drive or -chardev"),
+    ])
+    func wrongWords_haveTheirMessage(_ words: [String], _ expected: String) {
+        #expect(message(words) == expected)
+    }
+
+    @Test(arguments: [
+        ("type=q35", "-machine type=q35: not supported yet"),
+        ("virt", "-machine type=virt: not supported yet"),
+        ("none", "-machine type=none: not supported yet"),
+        ("pc", "-machine: type= must be microvm, not 'pc'"),
+        ("", "-machine: type= needs a value"),
+        ("microvm,accel=test", "-machine accel=test: not supported yet"),
+        ("microvm,accel=kvm:tcg", "-machine accel=kvm:tcg: not supported yet"),
+        ("microvm,accel=tcg", "-machine: accel= must be kvm, not 'tcg'"),
+        ("microvm,usb=on", "-machine usb=on: not supported yet"),
+        ("microvm,gic-version=3", "-machine gic-version=: not supported yet"),
+        ("microvm,mem-share=maybe", "-machine: mem-share= must be on or off, not 'maybe'"),
+        ("microvm,mem-share", "-machine: mem-share= needs a value"),
+        ("microvm,mem-share=", "-machine: mem-share= needs a value"),
+        ("microvm,foo=1", "-machine: unknown parameter 'foo'"),
+        ("microvm,", "-machine: empty parameter between commas"),
+        ("microvm,type=microvm", "-machine: type= is given more than once"),
+    ])
+    func machine_wrongValues(_ value: String, _ expected: String) {
+        #expect(message(["-machine", value]) == expected)
+    }
+
+    @Test func machine_rightValues() throws {
+        for value in ["microvm", "type=microvm", "MicroVM,accel=KVM,usb=off", "dump-guest-core=yes,mem-share=false"] {
+            #expect(try parse("-machine", value) == (try parse()))
+        }
+        // The last of several booleans wins.
+        #expect(try parse("-machine", "mem-share=off,mem-share=true").machine.memShare)
+        #expect(try parse("-accel", "kvm", "-cpu", "host,pmu=off,sve=off,kvm-steal-time=no") == (try parse()))
+    }
+
+    @Test func cpuAndAccelerator_wrongValues() {
+        #expect(message(["-cpu", "qemu64"]) == "-cpu: model= must be host, not 'qemu64'")
+        #expect(message(["-cpu", "pmu=off"]) == "-cpu: model= is missing")
+        #expect(message(["-cpu", "host,pmu=on"]) == "-cpu pmu=on: not supported yet")
+        #expect(message(["-accel", "test"]) == "-accel accel=test: not supported yet")
+        #expect(message(["-accel", "hvf"]) == "-accel: accel= must be kvm, not 'hvf'")
+    }
+}

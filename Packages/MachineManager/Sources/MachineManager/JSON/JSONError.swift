@@ -45,7 +45,7 @@ public struct JSONLimits: Equatable, Sendable {
     /// Bytes of text, white space included.
     public var length = 64 << 10
     /// Values and keys. Finding duplicate keys takes time that grows with its square.
-    public var values = 4096
+    public var values = 2048
 
     public init() {}
 }

@@ -42,6 +42,8 @@ public struct JSONObject: Equatable, Sendable, ExpressibleByDictionaryLiteral {
     }
 
     public var isEmpty: Bool { members.isEmpty }
+
+    mutating func append(_ more: [Member]) { members += more }
 }
 
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral {

@@ -1,0 +1,150 @@
+public import LinuxSys
+internal import Synchronization
+
+/// Why QMP cannot listen.
+public enum QMPServerError: Error, Equatable, Sendable, CustomStringConvertible {
+    case cannotListen(address: String, Errno)
+
+    public var description: String {
+        switch self {
+        case .cannotListen(let address, .addressInUse): "-qmp: cannot listen on \(address): it is in use"
+        case .cannotListen(let address, let error): "-qmp: cannot listen on \(address): \(error)"
+        }
+    }
+}
+
+/// The QMP server: QEMU's machine protocol on unix and TCP sockets, JSON lines that end in CR LF.
+///
+/// It keeps the machine alive until `close`. `emit` may be called on any thread, the rest on the event loop's thread or while the loop does not run.
+public final class QMPServer: MachineEventSink, Sendable {
+    private struct Endpoint: Sendable {
+        let listener: QMPListener
+        /// The socket file, and its registration for removal at exit.
+        let path: String?
+        let exitPath: ExitActions.Path?
+    }
+
+    /// Events that no connection has taken yet.
+    private struct Inbox: Sendable {
+        var lines: [[UInt8]] = []
+        var isPosted = false
+    }
+
+    private let loop: EventLoop
+    private let dispatcher: QMPDispatcher
+    private let endpoints = Mutex<[Endpoint]>([])
+    private let inbox = Mutex(Inbox())
+
+    public init(loop: EventLoop, control: any MachineControl) {
+        self.loop = loop
+        dispatcher = QMPDispatcher(control: control)
+    }
+
+    /// Listens on one more address; clients are served once the loop runs. A socket file that nobody listens on is replaced; the new one has mode 0600
+    /// and is removed by `close`, or else at the end of the process. Gives the port of a TCP address.
+    @discardableResult
+    public func listen(on address: VmConfig.MonitorAddress) throws(QMPServerError) -> UInt16? {
+        do {
+            switch address {
+            case .unix(let path):
+                try serve(StreamSocket.listenReplacingStale(path: path), path: path)
+                return nil
+            case .tcp(let host, let port):
+                let socket = try StreamSocket.listen(host: host, port: port)
+                let port = try StreamSocket.port(of: socket)
+                try serve(socket, path: nil)
+                return port
+            }
+        } catch {
+            throw .cannotListen(address: address.description, error)
+        }
+    }
+
+    private func serve(_ socket: consuming OwnedFD, path: String?) throws(Errno) {
+        var exitPath: ExitActions.Path?
+        do {
+            if let path { exitPath = try ExitActions.remove(path: path) }
+            let listener = try QMPListener(socket, loop: loop, dispatcher: dispatcher) { [weak self] in self?.deliverEvents() }
+            endpoints.withLock { $0.append(Endpoint(listener: listener, path: path, exitPath: exitPath)) }
+        } catch {
+            Self.removeSocketFile(path, exitPath)
+            throw error
+        }
+    }
+
+    private static func removeSocketFile(_ path: String?, _ exitPath: ExitActions.Path?) {
+        if let path { try? SysFile.remove(path) }
+        if let exitPath { ExitActions.forget(exitPath) }
+    }
+
+    /// Tells every connected client of an event. A client that has not sent a command yet gets it after the answer to its first one, and a command's own
+    /// events come after its answer.
+    public func emit(_ event: MachineEvent) {
+        var line: [UInt8] = []
+        QMPSchema.event(event, realtimeNanoseconds: Clock.realtimeNanoseconds()).write(to: &line)
+        line += "\r\n".utf8
+        let mustPost = inbox.withLock { inbox in
+            if inbox.lines.count >= QMPConnection.eventLimit { inbox.lines.removeFirst() }
+            inbox.lines.append(line)
+            let mustPost = !inbox.isPosted
+            inbox.isPosted = true
+            return mustPost
+        }
+        // At most one call waits in the loop, however fast a guest causes events.
+        if mustPost { loop.post { [weak self] in self?.takePost() } }
+    }
+
+    private func takePost() {
+        inbox.withLock { $0.isPosted = false }
+        deliverEvents()
+    }
+
+    private func deliverEvents() {
+        let lines = inbox.withLock { inbox in
+            let lines = inbox.lines
+            inbox.lines = []
+            return lines
+        }
+        guard !lines.isEmpty else { return }
+        for endpoint in endpoints.withLock({ $0 }) { endpoint.listener.deliver(lines) }
+    }
+
+    /// Waits until every client has received its answers and events, but no longer than `nanoseconds`; false when something is left. For the end of the
+    /// process, after the loop has stopped.
+    @discardableResult
+    public func flush(nanoseconds: UInt64) -> Bool {
+        deliverEvents()
+        let listeners = endpoints.withLock { $0.map(\.listener) }
+        let start = Clock.monotonicNanoseconds()
+        while true {
+            var isDone = true
+            for listener in listeners where !listener.flush() { isDone = false }
+            if isDone { return true }
+            guard Clock.monotonicNanoseconds() &- start < nanoseconds else { return false }
+            Clock.sleep(nanoseconds: 1_000_000)
+        }
+    }
+
+    /// Hangs up on every client, stops listening and removes the socket files.
+    public func close() {
+        let old = endpoints.withLock { endpoints in
+            let old = endpoints
+            endpoints = []
+            return old
+        }
+        for endpoint in old {
+            endpoint.listener.close()
+            Self.removeSocketFile(endpoint.path, endpoint.exitPath)
+        }
+    }
+}
+
+extension VmConfig.MonitorAddress: CustomStringConvertible {
+    /// As on the command line.
+    public var description: String {
+        switch self {
+        case .unix(let path): "unix:\(path)"
+        case .tcp(let host, let port): "tcp:\(host):\(port)"
+        }
+    }
+}

@@ -10,8 +10,8 @@ extension AddressSpace {
         let offset: UInt64
         let widest: Int
         do {
-            let ticket = unsafe publisher.gate.enter()
-            defer { unsafe publisher.gate.leave(ticket) }
+            let ticket = publisher.gate.enter()
+            defer { publisher.gate.leave(ticket) }
             let table = unsafe publisher.table
             guard let index = unsafe table.pointee.entryIndex(at: gpa) else { return nil }
             // SAFETY: entryIndex returns indices inside entries; the table is valid until the section is left.
@@ -48,8 +48,8 @@ extension AddressSpace {
         let widest: Int
         var event: EventFD?
         do {
-            let ticket = unsafe publisher.gate.enter()
-            defer { unsafe publisher.gate.leave(ticket) }
+            let ticket = publisher.gate.enter()
+            defer { publisher.gate.leave(ticket) }
             let table = unsafe publisher.table
             guard let index = unsafe table.pointee.entryIndex(at: gpa) else { return false }
             // SAFETY: as in read.

@@ -17,7 +17,7 @@ extension AddressSpace {
         }
     }
 
-    /// Tells the listener that all goes away, and forgets it. Nothing happens when it is not registered.
+    /// Tells the listener that all goes away, and forgets it, even when it throws. Nothing happens when it is not registered.
     public func removeListener(_ listener: any AddressSpaceListener) throws(AddressSpaceError) {
         try Topology.shared.transaction { () throws(AddressSpaceError) in
             guard let index = listeners.firstIndex(where: { $0 === listener }) else { return }

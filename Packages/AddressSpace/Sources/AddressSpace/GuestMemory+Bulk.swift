@@ -65,8 +65,8 @@ extension GuestMemory {
     ) throws(GuestMemoryError) {
         var done: UInt64 = 0
         while done < total {
-            let ticket = unsafe publisher.gate.enter()
-            defer { unsafe publisher.gate.leave(ticket) }
+            let ticket = publisher.gate.enter()
+            defer { publisher.gate.leave(ticket) }
             // gpa + done does not wrap: validate saw that gpa + total - 1 does not.
             let piece = try firstPiece(gpa &+ done, total &- done, access, limit: GuestMemory.chunk)
             body(piece.address, Int(truncatingIfNeeded: done), Int(truncatingIfNeeded: piece.count))

@@ -14,8 +14,8 @@ public struct HostRange: Sendable, Equatable {
 extension GuestMemory {
     /// `count` bytes in one contiguous piece.
     public func hostRange(at gpa: UInt64, count: UInt64, for access: Access = .write) throws(GuestMemoryError) -> HostRange {
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         // A RAM piece is a part of a mapping, so its size fits Int.
         return HostRange(address: try locate(gpa, count, access), count: Int(truncatingIfNeeded: count))
     }
@@ -56,8 +56,8 @@ extension GuestMemory {
     }
 
     private func pieceRange(_ gpa: UInt64, _ count: UInt64, _ access: Access) throws(GuestMemoryError) -> HostRange {
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let piece = try firstPiece(gpa, count, access)
         return HostRange(address: piece.address, count: Int(truncatingIfNeeded: piece.count))
     }

@@ -17,8 +17,8 @@ extension GuestMemory {
 
     /// 16 bytes, checked once and read as two words: a descriptor.
     public func loadPair(at gpa: UInt64) throws(GuestMemoryError) -> (low: UInt64, high: UInt64) {
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let address = try locate(gpa, 16, .read)
         // SAFETY: locate checked 16 bytes, the section keeps them mapped.
         return unsafe (RawMemory.load(address, size: 8), RawMemory.load(address &+ 8, size: 8))
@@ -27,8 +27,8 @@ extension GuestMemory {
     /// One atomic access with acquire order, for ring indices; `gpa` must be even.
     public func loadAcquire16(at gpa: UInt64) throws(GuestMemoryError) -> UInt16 {
         guard gpa & 1 == 0 else { throw .misaligned(address: gpa) }
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let address = try locate(gpa, 2, .read)
         // A RAM region may start at an odd offset of its mapping.
         guard address & 1 == 0 else { throw .misaligned(address: gpa) }
@@ -39,8 +39,8 @@ extension GuestMemory {
     /// One atomic access with release order, for ring indices; `gpa` must be even.
     public func storeRelease16(_ value: UInt16, at gpa: UInt64) throws(GuestMemoryError) {
         guard gpa & 1 == 0 else { throw .misaligned(address: gpa) }
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let address = try locate(gpa, 2, .write)
         guard address & 1 == 0 else { throw .misaligned(address: gpa) }
         // SAFETY: locate checked 2 bytes, the section keeps them mapped.
@@ -50,8 +50,8 @@ extension GuestMemory {
     @usableFromInline
     func loadBits(at gpa: UInt64, size: Int) throws(GuestMemoryError) -> UInt64 {
         guard size >= 1, size <= 8 else { throw .tooLong(count: UInt64(size)) }
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let address = try locate(gpa, UInt64(size), .read)
         // SAFETY: locate checked size bytes, the section keeps them mapped.
         return unsafe RawMemory.load(address, size: size)
@@ -60,8 +60,8 @@ extension GuestMemory {
     @usableFromInline
     func storeBits(_ value: UInt64, at gpa: UInt64, size: Int) throws(GuestMemoryError) {
         guard size >= 1, size <= 8 else { throw .tooLong(count: UInt64(size)) }
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let address = try locate(gpa, UInt64(size), .write)
         // SAFETY: locate checked size bytes, the section keeps them mapped.
         unsafe RawMemory.store(value, address, size: size)

@@ -27,8 +27,8 @@ public final class GuestMemory: Sendable {
 
     /// All RAM, sorted by base; pieces that are contiguous in the guest and in this process are one.
     public func ramRanges() -> [RAMRange] {
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         let table = unsafe publisher.table
         // RAM that spans a whole 64-bit space cannot be, so the size never wraps to 0.
         return unsafe table.pointee.ram.map { RAMRange(base: $0.base, size: $0.last &- $0.base &+ 1, readOnly: $0.readOnly) }
@@ -71,8 +71,8 @@ public final class GuestMemory: Sendable {
 
     /// Checks that all of it is RAM, in however many pieces.
     func validate(_ gpa: UInt64, _ count: UInt64, _ access: Access) throws(GuestMemoryError) {
-        let ticket = unsafe publisher.gate.enter()
-        defer { unsafe publisher.gate.leave(ticket) }
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
         guard count > 0 else { throw .zeroLength(address: gpa) }
         let (last, overflow) = gpa.addingReportingOverflow(count &- 1)
         guard !overflow else { throw .wraps(address: gpa, count: count) }

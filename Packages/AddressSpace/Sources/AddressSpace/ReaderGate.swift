@@ -7,7 +7,12 @@ internal import Synchronization
 /// the writer; stripes keep vCPUs off each other's cache lines.
 @safe
 final class ReaderGate: Sendable {
-    typealias Ticket = UnsafeMutablePointer<Atomic<Int>>
+    /// Proof of an open section, and which counter to give back.
+    @safe
+    struct Ticket {
+        /// SAFETY: points into the gate's counters; whoever holds a ticket holds the gate.
+        fileprivate let counter: UnsafeMutablePointer<Atomic<Int>>
+    }
 
     private static let stripes = 16
     private static let stride = 64
@@ -28,7 +33,7 @@ final class ReaderGate: Sendable {
     deinit { unsafe counters.deallocate() }
 
     @inline(__always)
-    private func counter(_ stripe: Int, _ phase: Int) -> Ticket {
+    private func counter(_ stripe: Int, _ phase: Int) -> UnsafeMutablePointer<Atomic<Int>> {
         // SAFETY: stripe < stripes and phase < 2 at every call; see `counters`.
         unsafe (counters + (stripe &* ReaderGate.stride &+ phase &* 8)).assumingMemoryBound(to: Atomic<Int>.self)
     }
@@ -38,16 +43,16 @@ final class ReaderGate: Sendable {
     func enter() -> Ticket {
         // Thread control blocks lie a stack apart; the multiplication spreads them over the top 4 bits.
         let stripe = Int(truncatingIfNeeded: (UInt64(as_thread_token()) &* 0x9E37_79B9_7F4A_7C15) >> 60)
-        let ticket = unsafe counter(stripe, phase.load(ordering: .relaxed) & 1)
+        let counter = unsafe counter(stripe, phase.load(ordering: .relaxed) & 1)
         // Sequentially consistent, as the load of the published pointer that follows and the writer's store and loads:
         // either the writer sees this count, or this reader sees the writer's pointer.
-        unsafe ticket.pointee.add(1, ordering: .sequentiallyConsistent)
-        return unsafe ticket
+        unsafe counter.pointee.add(1, ordering: .sequentiallyConsistent)
+        return unsafe Ticket(counter: counter)
     }
 
     @inline(__always)
     func leave(_ ticket: Ticket) {
-        unsafe ticket.pointee.subtract(1, ordering: .releasing)
+        unsafe ticket.counter.pointee.subtract(1, ordering: .releasing)
     }
 
     /// Waits until all who entered before the call have left; false when one stays for longer than `patience` yields.

@@ -91,6 +91,22 @@ struct FlatViewTests {
         #expect(layout(space) == ["ram@0+150(0)", "ram@150+50(200)"])
     }
 
+    /// A machine's RAM is one region; the address space shows it around the hole below 4 GiB.
+    @Test func ramOver3GiB_continuesAt4GiB() throws {
+        let memory = AddressSpace(name: "memory", size: 1 << 52)
+        let whole = try ram("ram", 5 << 30)
+        try memory.transaction { () throws(AddressSpaceError) in
+            try memory.root.add(.alias(name: "below", of: whole, offset: 0, size: 3 << 30), at: 0)
+            try memory.root.add(.alias(name: "above", of: whole, offset: 3 << 30, size: 2 << 30), at: 4 << 30)
+        }
+        #expect(memory.memory.ramRanges() == [.init(base: 0, size: 3 << 30), .init(base: 4 << 30, size: 2 << 30)])
+        try memory.memory.store(1 as UInt64, at: 4 << 30)
+        #expect(throws: GuestMemoryError.crossesEnd(address: (3 << 30) - 4, count: 8)) { try memory.memory.load(UInt64.self, at: (3 << 30) - 4) }
+        #expect(throws: GuestMemoryError.notRAM(address: 3 << 30)) { try memory.memory.load(UInt8.self, at: 3 << 30) }
+        let high = try memory.memory.hostRange(at: 4 << 30, count: 1)
+        #expect(high.address == whole.memory!.address + (3 << 30))
+    }
+
     @Test func romDevice_switchesBetweenMemoryAndIO() throws {
         let rom = try Region.romDevice(name: "flash", size: 64, memory: .anonymous(size: 64), ops: RecordingOps())
         try space.root.add(rom, at: 0)

@@ -18,14 +18,14 @@ let package = Package(
         .library(name: "FDT", targets: ["FDT"]),
     ],
     dependencies: [
-        .package(path: "../LinuxSys"), .package(path: "../AddressSpace"),
+        .package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../CPU"),
     ],
     targets: [
         .target(
             name: "Boot",
             dependencies: [
                 "BootX86", .product(name: "LinuxSys", package: "LinuxSys"),
-                .product(name: "AddressSpace", package: "AddressSpace"),
+                .product(name: "AddressSpace", package: "AddressSpace"), .product(name: "CPU", package: "CPU"),
             ],
             swiftSettings: strict),
         // Pure data: what x86 kernels and tables look like in bytes. Depends on nothing, compiles on every host.
@@ -38,6 +38,7 @@ let package = Package(
             name: "BootTests",
             dependencies: [
                 "Boot", "BootX86", "BootTestSupport", .product(name: "AddressSpace", package: "AddressSpace"),
+                .product(name: "CPU", package: "CPU"),
             ],
             swiftSettings: tests),
         .testTarget(name: "BootX86Tests", dependencies: ["BootX86", "BootTestSupport"], swiftSettings: tests),

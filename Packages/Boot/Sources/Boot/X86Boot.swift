@@ -9,8 +9,8 @@ public struct X86BootConfiguration: Equatable, Sendable {
     /// All of it, including what the machine appends for its devices.
     public var commandLine: String
     public var layout: X86MemoryLayout
-    /// 1...254.
-    public var cpuCount: Int
+    /// Local APIC ids of the present CPUs, 1...254 of them, bootstrap processor first: `CPUTopology.apicID(of:)`.
+    public var apicIDs: [UInt32]
     /// Where the machine puts the ACPI root pointer, 0xe0000 ..< 0x100000; nil without ACPI. The machine writes the
     /// tables itself.
     public var rsdp: UInt64?
@@ -18,14 +18,14 @@ public struct X86BootConfiguration: Equatable, Sendable {
     public var memoryIsFresh: Bool
 
     public init(
-        kernelPath: String, initrdPath: String? = nil, commandLine: String, layout: X86MemoryLayout, cpuCount: Int,
+        kernelPath: String, initrdPath: String? = nil, commandLine: String, layout: X86MemoryLayout, apicIDs: [UInt32],
         rsdp: UInt64? = nil, memoryIsFresh: Bool = true
     ) {
         self.kernelPath = kernelPath
         self.initrdPath = initrdPath
         self.commandLine = commandLine
         self.layout = layout
-        self.cpuCount = cpuCount
+        self.apicIDs = apicIDs
         self.rsdp = rsdp
         self.memoryIsFresh = memoryIsFresh
     }
@@ -71,7 +71,7 @@ public enum X86Boot {
         do throws(X86BootPlanError) {
             return try X86BootPlan(
                 image: image, initrdSize: initrdSize, commandLine: Array(configuration.commandLine.utf8),
-                layout: configuration.layout, cpuCount: configuration.cpuCount, rsdp: configuration.rsdp)
+                layout: configuration.layout, apicIDs: configuration.apicIDs, rsdp: configuration.rsdp)
         } catch {
             let name: BootFileName? =
                 switch error.file {

@@ -20,10 +20,15 @@ public struct MPTable: Equatable, Sendable {
     /// reserves too. The specification lets the floating pointer name any reserved address.
     public let configurationAddress: UInt64
 
-    /// - Parameter cpuCount: 1...254; CPU 0 is the bootstrap processor, APIC id = CPU index.
-    public init(cpuCount: Int) throws(X86BootPlanError) {
-        guard 1...Self.maximumCPUs ~= cpuCount else { throw .cpuCount(cpuCount) }
-        configuration = Self.configuration(cpuCount: UInt8(truncatingIfNeeded: cpuCount))
+    /// - Parameter apicIDs: of the present CPUs, 1...254 different ids up to 254; the first is the bootstrap processor's.
+    public init(apicIDs: [UInt32]) throws(X86BootPlanError) {
+        guard 1...Self.maximumCPUs ~= apicIDs.count else { throw .cpuCount(apicIDs.count) }
+        var ids: [UInt8] = []
+        for apicID in apicIDs {
+            guard let id = UInt8(exactly: apicID), id != 0xff, !ids.contains(id) else { throw .apicID(apicID) }
+            ids.append(id)
+        }
+        configuration = Self.configuration(ids)
         let behindPointer = X86MemoryLayout.ebda + UInt64(Self.floatingPointerSize)
         let fits = UInt64(configuration.count) <= X86MemoryLayout.ebdaEnd - behindPointer
         configurationAddress = fits ? behindPointer : X86MemoryLayout.firmware
@@ -42,9 +47,11 @@ public struct MPTable: Equatable, Sendable {
     }
 
     /// Section 4.2 (header) and 4.3 (entries, in ascending order of type).
-    private static func configuration(cpuCount: UInt8) -> [UInt8] {
-        let ioAPIC = cpuCount &+ 1
-        var image = ByteImage(reserving: headerSize + 20 * Int(cpuCount) + 8 * 20)
+    private static func configuration(_ ids: [UInt8]) -> [UInt8] {
+        let cpuCount = UInt8(truncatingIfNeeded: ids.count)
+        // Ids with gaps can reach the usual one; the one behind the highest is then free.
+        let ioAPIC = ids.contains(cpuCount &+ 1) ? (ids.max() ?? 0) &+ 1 : cpuCount &+ 1
+        var image = ByteImage(reserving: headerSize + 20 * ids.count + 8 * 20)
         image.append("PCMP".utf8)
         image.append(UInt16(0))  // length, below
         image.append(UInt8(4))  // specification 1.4
@@ -57,7 +64,7 @@ public struct MPTable: Equatable, Sendable {
         image.append(localAPICAddress)
         image.append(UInt32(0))  // no extended table
 
-        for id in 0..<cpuCount { appendProcessor(id, to: &image) }
+        for (index, id) in ids.enumerated() { appendProcessor(id, isBootstrap: index == 0, to: &image) }
         image.append([1, 0])  // bus 0
         image.append("ISA   ".utf8)
         image.append([2, ioAPIC, ioAPICVersion, 1])  // enabled
@@ -73,10 +80,10 @@ public struct MPTable: Equatable, Sendable {
         return image.bytes
     }
 
-    private static func appendProcessor(_ id: UInt8, to image: inout ByteImage) {
+    private static func appendProcessor(_ id: UInt8, isBootstrap: Bool, to image: inout ByteImage) {
         let enabled: UInt8 = 1
-        let bootstrap: UInt8 = id == 0 ? 2 : 0
-        image.append([0, id, localAPICVersion, enabled | bootstrap])
+        let bootstrap: UInt8 = 2
+        image.append([0, id, localAPICVersion, isBootstrap ? enabled | bootstrap : enabled])
         image.append(UInt32(0x600))  // signature: family 6
         image.append(UInt32(0x201))  // features: FPU, APIC
         image.append(UInt64(0))

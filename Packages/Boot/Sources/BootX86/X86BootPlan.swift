@@ -44,10 +44,10 @@ public struct X86BootPlan: Equatable, Sendable {
     /// - Parameters:
     ///   - initrdSize: in bytes, nil for none.
     ///   - commandLine: without a NUL.
-    ///   - cpuCount: CPUs for the MP table, 1...254.
+    ///   - apicIDs: of the present CPUs, bootstrap processor first; for the MP table.
     ///   - rsdp: guest physical address where the machine puts the ACPI root pointer; nil for a machine without ACPI.
     public init(
-        image: KernelImage, initrdSize: UInt64?, commandLine: [UInt8], layout: X86MemoryLayout, cpuCount: Int,
+        image: KernelImage, initrdSize: UInt64?, commandLine: [UInt8], layout: X86MemoryLayout, apicIDs: [UInt32],
         rsdp: UInt64?
     ) throws(X86BootPlanError) {
         if let rsdp {
@@ -55,7 +55,7 @@ public struct X86BootPlan: Equatable, Sendable {
                 throw .rsdpAddress(rsdp)
             }
         }
-        let mpTable = try MPTable(cpuCount: cpuCount)
+        let mpTable = try MPTable(apicIDs: apicIDs)
         try Self.checkCommandLine(commandLine, limit: Self.commandLineLimit(image))
         let placement = try KernelPlacement(image, layout: layout)
         kernel = placement.ranges

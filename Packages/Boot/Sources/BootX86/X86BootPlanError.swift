@@ -9,6 +9,8 @@ public enum X86BootPlanError: Error, Equatable, Sendable {
     case memoryTooSmall(UInt64)
     case badMemoryGap(start: UInt64, end: UInt64)
     case cpuCount(Int)
+    /// Above 254, or given twice.
+    case apicID(UInt32)
     /// Not 16-byte aligned or outside 0xe0000 ..< 0x100000.
     case rsdpAddress(UInt64)
     case commandLineTooLong(length: UInt64, limit: UInt64)
@@ -30,7 +32,7 @@ extension X86BootPlanError {
         switch self {
         case .doesNotFit, .kernelWraps, .overlapsBootTables: .kernel
         case .initrdEmpty, .initrdDoesNotFit, .initrdOverlapsKernel: .initrd
-        case .memoryTooSmall, .badMemoryGap, .cpuCount, .rsdpAddress, .commandLineTooLong, .commandLineHasNUL: nil
+        case .memoryTooSmall, .badMemoryGap, .cpuCount, .apicID, .rsdpAddress, .commandLineTooLong, .commandLineHasNUL: nil
         }
     }
 }
@@ -42,6 +44,7 @@ extension X86BootPlanError: CustomStringConvertible {
         case .memoryTooSmall(let size): "\(size) bytes of memory are too few to boot: 2 MiB is the least"
         case .badMemoryGap(let start, let end): "memory gap \(hex(start))..\(hex(end)) is impossible"
         case .cpuCount(let count): "\(count) CPUs cannot be described: 1 to \(MPTable.maximumCPUs) are possible"
+        case .apicID(let id): "APIC id \(id) is above 254 or given to two CPUs"
         case .rsdpAddress(let address):
             "RSDP address \(hex(address)) is not 16-byte aligned in "
                 + "\(hex(X86MemoryLayout.acpi))..\(hex(X86MemoryLayout.highMemory))"

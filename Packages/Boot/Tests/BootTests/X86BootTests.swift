@@ -33,7 +33,7 @@ import Testing
             _ kernel: String, initrd: String? = nil, commandLine: String = "console=ttyS0", fresh: Bool = true
         ) -> X86BootConfiguration {
             X86BootConfiguration(
-                kernelPath: kernel, initrdPath: initrd, commandLine: commandLine, layout: layout, cpuCount: 2,
+                kernelPath: kernel, initrdPath: initrd, commandLine: commandLine, layout: layout, apicIDs: [0, 1],
                 memoryIsFresh: fresh)
         }
 

@@ -30,7 +30,7 @@ import Testing
         do {
             let image = try KernelImage(recognising: BytesKernelSource(bytes))
             return try X86BootPlan(
-                image: image, initrdSize: 1 << 20, commandLine: Array("console=ttyS0".utf8), layout: layout, cpuCount: 2,
+                image: image, initrdSize: 1 << 20, commandLine: Array("console=ttyS0".utf8), layout: layout, apicIDs: [0, 1],
                 rsdp: 0xe0000)
         } catch {
             #expect(!"\(error)".isEmpty)

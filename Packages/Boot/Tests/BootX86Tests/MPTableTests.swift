@@ -5,9 +5,11 @@ import Testing
 @Suite struct MPTableTests {
     private func sum(_ bytes: [UInt8]) -> UInt8 { bytes.reduce(0, &+) }
 
+    private func table(_ cpus: Int) throws -> MPTable { try MPTable(apicIDs: (0..<UInt32(cpus)).map { $0 }) }
+
     @Test(arguments: [1, 8, 40, 41, 254])
     func table_isChecksummedAndCountsItsEntries(cpus: Int) throws {
-        let table = try MPTable(cpuCount: cpus)
+        let table = try table(cpus)
         #expect(sum(table.floatingPointer) == 0)
         #expect(sum(table.configuration) == 0)
         #expect(table.floatingPointer.count == 16)
@@ -18,14 +20,14 @@ import Testing
     }
 
     @Test func table_moreThan40CPUs_leavesTheEBDA() throws {
-        #expect(try MPTable(cpuCount: 40).configurationAddress == 0x9fc10)
-        #expect(try MPTable(cpuCount: 41).configurationAddress == 0xd0000)
-        let largest = try MPTable(cpuCount: 254)
+        #expect(try table(40).configurationAddress == 0x9fc10)
+        #expect(try table(41).configurationAddress == 0xd0000)
+        let largest = try table(254)
         #expect(largest.configurationAddress + UInt64(largest.configuration.count) <= 0xe0000)
     }
 
     @Test func table_ofTwoCPUs_hasTheExactBytes() throws {
-        let table = try MPTable(cpuCount: 2)
+        let table = try table(2)
         #expect(table.floatingPointer.prefix(10) == [0x5f, 0x4d, 0x50, 0x5f, 0x10, 0xfc, 0x09, 0, 1, 4])
         #expect(table.floatingPointer.suffix(5) == [0, 0, 0, 0, 0])
         let bytes = table.configuration
@@ -44,8 +46,19 @@ import Testing
         #expect(Array(bytes[228...]) == [4, 3, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0xff, 1])
     }
 
-    @Test(arguments: [0, -1, 255, Int.max])
-    func table_impossibleCPUCount_isRefused(cpus: Int) {
-        #expect(throws: X86BootPlanError.cpuCount(cpus)) { _ = try MPTable(cpuCount: cpus) }
+    @Test func sparseAPICIDs_areKept() throws {
+        let bytes = try MPTable(apicIDs: [0, 1, 4, 5]).configuration
+        #expect([1, 21, 41, 61].map { bytes[44 + $0] } == [0, 1, 4, 5])
+        #expect(bytes[44 + 3] == 3 && bytes[44 + 23] == 1)
+        #expect(bytes[44 + 80 + 8 + 1] == 6, "I/O APIC: 5 is taken")
+        #expect(try MPTable(apicIDs: [0, 3, 254]).configuration[44 + 60 + 8 + 1] == 4)
+    }
+
+    @Test func impossibleCPUs_areRefused() {
+        #expect(throws: X86BootPlanError.cpuCount(0)) { _ = try MPTable(apicIDs: []) }
+        #expect(throws: X86BootPlanError.cpuCount(255)) { _ = try table(255) }
+        #expect(throws: X86BootPlanError.apicID(255)) { _ = try MPTable(apicIDs: [0, 255]) }
+        #expect(throws: X86BootPlanError.apicID(.max)) { _ = try MPTable(apicIDs: [.max]) }
+        #expect(throws: X86BootPlanError.apicID(1)) { _ = try MPTable(apicIDs: [0, 1, 1]) }
     }
 }

@@ -9,11 +9,11 @@ import Testing
 
     private func plan(
         _ image: KernelImage, initrd: UInt64? = nil, commandLine: String = "quiet", ram: UInt64 = 128 << 20,
-        cpus: Int = 1, rsdp: UInt64? = nil
+        cpus: UInt32 = 1, rsdp: UInt64? = nil
     ) throws -> X86BootPlan {
         try X86BootPlan(
             image: image, initrdSize: initrd, commandLine: Array(commandLine.utf8),
-            layout: try X86MemoryLayout(ramSize: ram), cpuCount: cpus, rsdp: rsdp)
+            layout: try X86MemoryLayout(ramSize: ram), apicIDs: Array(0..<cpus), rsdp: rsdp)
     }
 
     private func message(_ body: () throws -> X86BootPlan) -> String {

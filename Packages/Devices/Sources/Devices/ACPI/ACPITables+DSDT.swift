@@ -11,7 +11,7 @@ extension ACPITables {
 
         // Only S5. Element 0 is the SLP_TYP value for the sleep control register (section 7.4.2).
         let softOff = AML.packageObject([AML.integer(UInt64(PowerControl.softOffType)), AML.zero, AML.zero, AML.zero])
-        return table("DSDT", revision: 2, AML.scope("\\_SB", system) + AML.name("\\_S5", softOff))
+        return table("DSDT", revision: 2, AML.scope("_SB", system) + AML.name("_S5", softOff))
     }
 
     private static func serial() -> [UInt8] {
@@ -64,7 +64,7 @@ extension ACPITables {
             "_EVT", arguments: 1, serialized: true,
             AML.store(AML.path("ESEL"), into: AML.local(0))
                 + AML.ifTrue(
-                    AML.and(AML.local(0), AML.integer(UInt64(PowerButton.powerDownEvent))), AML.notify("\\_SB.PWRB", 0x80)))
+                    AML.and(AML.local(0), AML.integer(UInt64(PowerButton.powerDownEvent))), AML.notify("PWRB", 0x80)))
         return AML.device(
             "GED0",
             AML.name("_HID", AML.string("ACPI0013")) + AML.name("_UID", AML.zero)

@@ -17,17 +17,17 @@ final class CharConnection: Sendable {
     init(duplex file: consuming OwnedFD, isSocket: Bool) {
         input = file.raw
         output = file.raw
-        first = file
+        first = consume file
         second = nil
         self.isSocket = isSocket
         largestWrite = 4096
     }
 
     init(input file: consuming OwnedFD?, output other: consuming OwnedFD?, isSocket: Bool = false, largestWrite: Int = 4096) {
-        first = file
-        second = other
-        input = Self.number(first)
-        output = Self.number(second)
+        input = Self.number(file)
+        output = Self.number(other)
+        first = consume file
+        second = consume other
         self.isSocket = isSocket
         self.largestWrite = largestWrite
     }

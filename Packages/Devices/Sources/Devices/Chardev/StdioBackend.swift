@@ -23,12 +23,13 @@ public final class StdioBackend: CharBackend {
             rawTerminal.withLock { $0 = 0 }
         }
         try stream.start(on: loop, client: client)
-        let (input, _) = Self.open(0, .readOnly)
-        let (output, kind) = Self.open(1, .writeOnly)
+        let input = StandardStream(0, .readOnly)
+        let output = StandardStream(1, .writeOnly)
+        let isSocket = output.kind == .socket
+        let largestWrite = output.kind == .characterDevice ? 256 : 4096
         stream.attach(
             CharConnection(
-                input: input, output: output, isSocket: kind == .socket,
-                largestWrite: kind == .characterDevice ? 256 : 4096))
+                input: input.take(), output: output.take(), isSocket: isSocket, largestWrite: largestWrite))
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
@@ -41,21 +42,27 @@ public final class StdioBackend: CharBackend {
             terminal = nil
         }
     }
+}
 
-    /// A standard stream as a descriptor of our own, nil when it is closed. Pipes and terminals are opened anew, because
-    /// O_NONBLOCK on the shared open file would outlive us in the shell; where that is refused the stream may block, but is
-    /// only used when it polls ready. Files keep their shared offset.
-    private static func open(_ number: Int32, _ flags: OpenFlags) -> (file: OwnedFD?, kind: FileStatus.Kind) {
+/// A standard stream as a descriptor of our own, none when it is closed. Pipes and terminals are opened anew, because
+/// O_NONBLOCK on the shared open file would outlive us in the shell; where that is refused the stream may block, but is
+/// only used when it polls ready. Files keep their shared offset.
+private struct StandardStream: ~Copyable {
+    private let file: OwnedFD?
+    let kind: FileStatus.Kind
+
+    init(_ number: Int32, _ flags: OpenFlags) {
         let shared = OwnedFD(adopting: number)
-        let status = try? SysFile.status(of: shared)
-        let duplicate = try? shared.duplicate()
-        _ = shared.take()
-        guard let status, let duplicate else { return (nil, .other) }
-        if status.kind == .fifo || status.kind == .characterDevice,
+        kind = (try? SysFile.status(of: shared))?.kind ?? .other
+        var file = try? shared.duplicate()
+        _ = shared.take()  // stays open: it is the process's
+        if kind == .fifo || kind == .characterDevice,
             let own = try? SysFile.open("/proc/self/fd/\(number)", [flags, .nonBlocking, .noControllingTerminal])
         {
-            return (own, status.kind)
+            file = consume own
         }
-        return (duplicate, status.kind)
+        self.file = file
     }
+
+    consuming func take() -> OwnedFD? { file }
 }

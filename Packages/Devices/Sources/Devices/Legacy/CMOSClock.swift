@@ -41,8 +41,8 @@ struct CMOSClock {
 
     init(now: UInt64) {
         flaggedTo = Int64(clamping: now / Self.second)
-        set(Self.registerA, 0x26)  // 32768 Hz time base, 1024 Hz rate: what firmware leaves
-        set(Self.registerB, B.hours24)
+        store(Self.registerA, 0x26)  // 32768 Hz time base, 1024 Hz rate: what firmware leaves
+        store(Self.registerB, B.hours24)
     }
 
     // MARK: Registers
@@ -51,15 +51,15 @@ struct CMOSClock {
         switch index {
         case 0x00, 0x02, 0x04, 0x06, 0x07, 0x08, 0x09, CMOSRTC.centuryIndex:
             if isRunning { latch(time(now)) }
-            return get(index)
-        case Self.registerA: return get(index) | (isUpdating(now) ? 0x80 : 0)
+            return byte(index)
+        case Self.registerA: return byte(index) | (isUpdating(now) ? 0x80 : 0)
         case Self.registerC:
             updateFlags(now: now)
             let value = flags | (isInterruptAsserted ? C.interrupt : 0)
             flags = 0
             return value
         case Self.registerD: return 0x80  // valid RAM and time
-        default: return get(index)
+        default: return byte(index)
         }
     }
 
@@ -68,20 +68,20 @@ struct CMOSClock {
         case 0x00, 0x02, 0x04, 0x06, 0x07, 0x08, 0x09, CMOSRTC.centuryIndex:
             if isRunning {
                 latch(time(now))
-                set(index, value)
+                store(index, value)
                 resume(now: now, phase: phase)
             } else {
-                set(index, value)
+                store(index, value)
             }
         case Self.registerA, Self.registerB:
             updateFlags(now: now)
             let wasRunning = isRunning
             if wasRunning { latch(time(now)) }
             if index == Self.registerA {
-                set(index, value & 0x7F)
+                store(index, value & 0x7F)
             } else {
                 // Setting SET clears UIE (datasheet, register B).
-                set(index, value & B.set != 0 ? value & ~B.updateInterrupt : value)
+                store(index, value & B.set != 0 ? value & ~B.updateInterrupt : value)
             }
             if isDividerReset { dividerWasReset = true }
             if !wasRunning, isRunning {
@@ -90,20 +90,20 @@ struct CMOSClock {
                 dividerWasReset = false
             }
         case Self.registerC, Self.registerD: break
-        default: set(index, value)
+        default: store(index, value)
         }
     }
 
-    private var isDividerReset: Bool { get(Self.registerA) & 0x60 == 0x60 }
-    private var isRunning: Bool { get(Self.registerB) & B.set == 0 && !isDividerReset }
+    private var isDividerReset: Bool { byte(Self.registerA) & 0x60 == 0x60 }
+    private var isRunning: Bool { byte(Self.registerB) & B.set == 0 && !isDividerReset }
 
     private func isUpdating(_ now: UInt64) -> Bool {
         isRunning && (now &+ phase) % Self.second >= Self.second - Self.updateLead
     }
 
     // `index` is 7 bits and the array has 128 elements; the mask keeps that true of constants too.
-    private func get(_ index: UInt8) -> UInt8 { memory[Int(index & 0x7F)] }
-    private mutating func set(_ index: UInt8, _ value: UInt8) { memory[Int(index & 0x7F)] = value }
+    private func byte(_ index: UInt8) -> UInt8 { memory[Int(index & 0x7F)] }
+    private mutating func store(_ index: UInt8, _ value: UInt8) { memory[Int(index & 0x7F)] = value }
 
     // MARK: Time
 
@@ -113,21 +113,21 @@ struct CMOSClock {
     /// Writes `time` into the registers in the format of register B.
     private mutating func latch(_ time: Int64) {
         let date = CalendarTime(seconds: time)
-        set(0x00, encode(date.second))
-        set(0x02, encode(date.minute))
-        set(0x04, encodeHour(date.hour))
-        set(0x06, encode(date.weekday + 1))
-        set(0x07, encode(date.day))
-        set(0x08, encode(date.month))
-        set(0x09, encode(date.year % 100))
-        set(CMOSRTC.centuryIndex, encode(date.year / 100))
+        store(0x00, encode(date.second))
+        store(0x02, encode(date.minute))
+        store(0x04, encodeHour(date.hour))
+        store(0x06, encode(date.weekday + 1))
+        store(0x07, encode(date.day))
+        store(0x08, encode(date.month))
+        store(0x09, encode(date.year % 100))
+        store(CMOSRTC.centuryIndex, encode(date.year / 100))
     }
 
     /// Lets time run on from the registers. Values that are no date leave the clock as it was.
     private mutating func resume(now: UInt64, phase newPhase: UInt64) {
-        guard let second = decode(get(0x00)), let minute = decode(get(0x02)), let hour = decodeHour(get(0x04)),
-            let day = decode(get(0x07)), let month = decode(get(0x08)), let year = decode(get(0x09)),
-            let century = decode(get(CMOSRTC.centuryIndex)), year < 100,
+        guard let second = decode(byte(0x00)), let minute = decode(byte(0x02)), let hour = decodeHour(byte(0x04)),
+            let day = decode(byte(0x07)), let month = decode(byte(0x08)), let year = decode(byte(0x09)),
+            let century = decode(byte(CMOSRTC.centuryIndex)), year < 100,
             let seconds = CalendarTime(
                 year: century * 100 + year, month: month, day: day, hour: hour, minute: minute, second: second
             ).seconds
@@ -139,30 +139,30 @@ struct CMOSClock {
 
     private func encode(_ value: Int) -> UInt8 {
         let value = UInt8(truncatingIfNeeded: value)
-        return get(Self.registerB) & B.binary != 0 ? value : value / 10 << 4 | value % 10
+        return byte(Self.registerB) & B.binary != 0 ? value : (value / 10) << 4 | value % 10
     }
 
     private func decode(_ value: UInt8) -> Int? {
-        if get(Self.registerB) & B.binary != 0 { return Int(value) }
+        if byte(Self.registerB) & B.binary != 0 { return Int(value) }
         guard value & 0x0F < 10, value >> 4 < 10 else { return nil }
         return Int(value >> 4) * 10 + Int(value & 0x0F)
     }
 
     /// 12-hour mode: 1...12, bit 7 for PM.
     private func encodeHour(_ hour: Int) -> UInt8 {
-        if get(Self.registerB) & B.hours24 != 0 { return encode(hour) }
+        if byte(Self.registerB) & B.hours24 != 0 { return encode(hour) }
         return encode(hour % 12 == 0 ? 12 : hour % 12) | (hour >= 12 ? 0x80 : 0)
     }
 
     private func decodeHour(_ value: UInt8) -> Int? {
-        if get(Self.registerB) & B.hours24 != 0 { return decode(value) }
+        if byte(Self.registerB) & B.hours24 != 0 { return decode(value) }
         guard let hour = decode(value & 0x7F), (1...12).contains(hour) else { return nil }
         return hour % 12 + (value & 0x80 != 0 ? 12 : 0)
     }
 
     // MARK: Alarm and update-ended
 
-    var isInterruptAsserted: Bool { flags & get(Self.registerB) & (C.alarm | C.update) != 0 }
+    var isInterruptAsserted: Bool { flags & byte(Self.registerB) & (C.alarm | C.update) != 0 }
 
     mutating func updateFlags(now: UInt64) {
         guard isRunning else { return }
@@ -177,7 +177,7 @@ struct CMOSClock {
     /// The next guest second at which an enabled interrupt is due.
     func nextEvent(now: UInt64) -> Int64? {
         guard isRunning else { return nil }
-        let enabled = get(Self.registerB)
+        let enabled = byte(Self.registerB)
         if enabled & B.updateInterrupt != 0 { return time(now) &+ 1 }
         return enabled & B.alarmInterrupt != 0 ? nextAlarm(after: time(now)) : nil
     }
@@ -192,9 +192,9 @@ struct CMOSClock {
     /// Alarm bytes with both top bits set match anything. Nil when the bytes match no time of day. At most about 150 steps:
     /// a wrong hour skips to the next hour, a wrong minute to the next minute.
     private func nextAlarm(after start: Int64) -> Int64? {
-        let second = get(0x01) >= 0xC0 ? nil : decode(get(0x01)) ?? -1
-        let minute = get(0x03) >= 0xC0 ? nil : decode(get(0x03)) ?? -1
-        let hour = get(0x05) >= 0xC0 ? nil : decodeHour(get(0x05)) ?? -1
+        let second = byte(0x01) >= 0xC0 ? nil : decode(byte(0x01)) ?? -1
+        let minute = byte(0x03) >= 0xC0 ? nil : decode(byte(0x03)) ?? -1
+        let hour = byte(0x05) >= 0xC0 ? nil : decodeHour(byte(0x05)) ?? -1
         var time = start &+ 1
         for _ in 0..<200 {
             let date = CalendarTime(seconds: time)

@@ -1,0 +1,74 @@
+import AddressSpace
+import Hypervisor
+import LinuxSys
+import Synchronization
+
+@testable import Devices
+
+/// Counts edges.
+final class FakeLine: InterruptLine {
+    let gsi: UInt32
+    private let count = Atomic<Int>(0)
+    init(gsi: UInt32 = 0) { self.gsi = gsi }
+    func pulse() { count.add(1, ordering: .relaxed) }
+    func set(level: Bool) {}
+    var pulses: Int { count.load(ordering: .relaxed) }
+    /// Edges since the last call.
+    func take() -> Int { count.exchange(0, ordering: .relaxed) }
+}
+
+/// Keeps what is sent; `ready` is the answer.
+final class FakeBackend: CharBackend {
+    struct State {
+        var sent: [UInt8] = []
+        var ready = true
+        var resumed = 0
+    }
+    let state = Mutex(State())
+    func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {}
+    func send(_ byte: UInt8) -> Bool {
+        state.withLock {
+            $0.sent.append(byte)
+            return $0.ready
+        }
+    }
+    func resumeReceiving() { state.withLock { $0.resumed += 1 } }
+    func stop() {}
+    var droppedBytes: UInt64 { 0 }
+    var sent: [UInt8] { state.withLock { $0.sent } }
+    var resumed: Int { state.withLock { $0.resumed } }
+}
+
+/// A device that takes everything, up to `limit` bytes at a time unread.
+final class FakeClient: CharBackendClient {
+    struct State {
+        var received: [UInt8] = []
+        var room: Int
+        var readied = 0
+        var largest = 0
+    }
+    let state: Mutex<State>
+    init(room: Int = 4096) { state = Mutex(State(room: room)) }
+    func receiveRoom() -> Int { state.withLock { $0.room } }
+    func receive(_ bytes: ArraySlice<UInt8>) {
+        state.withLock {
+            $0.received += bytes
+            $0.room -= bytes.count
+            $0.largest = max($0.largest, bytes.count)
+        }
+    }
+    func transmitReady() { state.withLock { $0.readied += 1 } }
+    func setRoom(_ room: Int) { state.withLock { $0.room = room } }
+    var received: [UInt8] { state.withLock { $0.received } }
+    var room: Int { state.withLock { $0.room } }
+    var readied: Int { state.withLock { $0.readied } }
+}
+
+/// A clock that tests set, in nanoseconds since 1970.
+final class FakeClock: Sendable {
+    private let time: Mutex<UInt64>
+    init(seconds: Int64, nanoseconds: UInt64 = 0) { time = Mutex(UInt64(seconds) * 1_000_000_000 + nanoseconds) }
+    var now: UInt64 { time.withLock { $0 } }
+    func advance(nanoseconds: UInt64) { time.withLock { $0 += nanoseconds } }
+    func advance(seconds: UInt64) { advance(nanoseconds: seconds * 1_000_000_000) }
+}

@@ -1,0 +1,32 @@
+"""What every case shares: machines that are ended with the case, their consoles shown when it fails."""
+import os
+import shutil
+import tempfile
+import unittest
+
+from vm import VM, copy_of_rootfs
+
+
+class LabCase(unittest.TestCase):
+    def vm(self, **configuration):
+        machine = VM(**configuration)
+        self.machines.append(machine)
+        self.addCleanup(machine.close)
+        return machine
+
+    def setUp(self):
+        self.machines = []
+        self.dir = tempfile.mkdtemp(prefix='case-')
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def rootfs(self):
+        return copy_of_rootfs(self.dir)
+
+    def blank(self, mib):
+        path = os.path.join(self.dir, f'{mib}-mib.img')
+        with open(path, 'wb') as image:
+            image.truncate(mib << 20)
+        return path
+
+    def consoles(self):
+        return '\n'.join(f'--- {" ".join(m.process.args)}\n{m.console}\n--- {m.said()}' for m in self.machines)

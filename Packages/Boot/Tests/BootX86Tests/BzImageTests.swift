@@ -98,7 +98,7 @@ import Testing
     }
 
     @Test func fileCutAnywhere_isTruncated() {
-        for size in 0x208..<5120 {
+        for size in 0x206..<5120 {
             #expect(
                 message { $0.removeLast($0.count - size) }.hasPrefix("truncated bzImage: it needs at least"), "\(size)")
         }

@@ -58,11 +58,10 @@ import Testing
 
     @Test func truncatedBzImage_neverPassesForAFlatBinary() {
         let whole = SyntheticBzImage().bytes
-        for size in 4..<0x208 {
+        for size in 4..<0x206 {
             #expect(
                 message(Array(whole.prefix(size)))
-                    == "truncated bzImage: it needs at least 520 bytes, the file has \(size)"
-                    || message(Array(whole.prefix(size))).hasPrefix("truncated bzImage: it needs at least"), "\(size)")
+                    == "truncated bzImage: it needs at least 520 bytes, the file has \(size)")
         }
         var withStub = whole
         withStub.replaceSubrange(0..<4, with: [0x4d, 0x5a, 0xea, 0x07])

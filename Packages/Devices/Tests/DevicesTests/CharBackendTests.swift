@@ -10,6 +10,7 @@ private final class LoopThread {
     let loop: EventLoop
     private let thread: OSThread
     init() throws {
+        signal(SIGPIPE, SIG_IGN)  // as the program does
         let loop = try EventLoop()
         self.loop = loop
         thread = try OSThread.start(name: "test loop") { loop.run() }
@@ -49,6 +50,17 @@ private func readAll(_ file: borrowing OwnedFD, count: Int) -> [UInt8] {
 
 private func send(_ text: String, to backend: any CharBackend) {
     for byte in text.utf8 { _ = backend.send(byte) }
+}
+
+/// Tries again while the listener's queue is full.
+private func connect(_ path: String) throws -> OwnedFD {
+    for _ in 0..<5000 {
+        do throws(Errno) { return try StreamSocket.connect(path: path) } catch {
+            guard error == .again else { throw error }
+            Clock.sleep(nanoseconds: 2_000_000)
+        }
+    }
+    throw Errno.again
 }
 
 @Suite(.serialized) struct SocketBackendTests {
@@ -206,11 +218,11 @@ private func send(_ text: String, to backend: any CharBackend) {
         let client = FakeClient(room: 1 << 30)
         try backend.start(on: thread.loop, client: client)
         for round in 0..<200 {
-            let peer = try StreamSocket.connect(path: path)
+            let peer = try connect(path)
             if round % 2 == 0 { _ = try? peer.send([UInt8](repeating: UInt8(round), count: round * 10)) }
             for _ in 0..<round { _ = backend.send(0x20) }
         }
-        let last = try StreamSocket.connect(path: path)
+        let last = try connect(path)
         _ = try last.send(Array("last".utf8))
         eventually("the last one") { client.received.suffix(4) == Array("last".utf8)[...] }
         thread.end()

@@ -7,7 +7,8 @@ internal import Synchronization
 /// every way out of the process. Pipes, files and /dev/null work too; the end of input only ends input.
 ///
 /// Output is lossless as long as the reader takes anything within a second; after that the guest's output is dropped and
-/// counted until the reader goes on, so that a paused pager does not freeze the guest's console for ever.
+/// counted until the reader goes on, so that a paused pager does not freeze the guest's console for ever. The process must
+/// ignore SIGPIPE, as it does once LinuxSys handles its signals.
 public final class StdioBackend: CharBackend {
     private static let patience: UInt64 = 1_000_000_000
     private let stream: CharStream

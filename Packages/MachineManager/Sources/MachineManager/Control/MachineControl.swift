@@ -36,14 +36,18 @@ public enum MachineEvent: Equatable, Sendable {
 /// Why a machine ends.
 public enum ShutdownReason: Equatable, Sendable {
     case quitCommand
+    /// The reset button of a machine that ends at a reset.
+    case resetCommand
     case guestShutdown
+    /// The guest reset a machine that ends at a reset.
+    case guestReset
     /// The process got this signal.
     case signal(Int32)
     /// The VMM could not go on; the text says why.
     case failure(String)
 
     /// The guest asked for it.
-    public var isGuest: Bool { self == .guestShutdown }
+    public var isGuest: Bool { self == .guestShutdown || self == .guestReset }
 }
 
 /// Why a command could not be carried out: one sentence for the user.

@@ -13,6 +13,11 @@ public struct VMTransitionError: Error, Equatable, Sendable, CustomStringConvert
     public let from: VMState
     public let to: VMState
 
+    public init(from: VMState, to: VMState) {
+        self.from = from
+        self.to = to
+    }
+
     public var description: String {
         switch (from, to) {
         case (.shutdown, _): "the virtual machine is shut down"

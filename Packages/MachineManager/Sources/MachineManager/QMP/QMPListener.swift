@@ -34,6 +34,8 @@ final class QMPListener: Sendable {
     }
 
     private func accept() {
+        // What happened before a client came is not told to it.
+        deliverEvents()
         let descriptor: Int32? = state.withLock { state -> Int32? in
             guard !state.isClosed, state.client == nil else { return nil }
             do throws(Errno) {

@@ -69,7 +69,9 @@ enum QMPSchema {
     private static func text(_ reason: ShutdownReason) -> String {
         switch reason {
         case .quitCommand: "host-qmp-quit"
+        case .resetCommand: "host-qmp-system-reset"
         case .guestShutdown: "guest-shutdown"
+        case .guestReset: "guest-reset"
         case .signal(let number): "Guest shutdown by signal \(number)"
         case .failure(let sentence): sentence
         }

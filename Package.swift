@@ -11,6 +11,7 @@ let package = Package(
     name: "stratovirt",
     products: [.executable(name: "stratovirt", targets: ["stratovirt"])],
     dependencies: [
+        .package(path: "Packages/Hypervisor"),
         .package(path: "Packages/LinuxSys"),
         .package(path: "Packages/MachineManager"),
         .package(path: "Packages/Machine"),
@@ -19,10 +20,12 @@ let package = Package(
         .executableTarget(
             name: "stratovirt",
             dependencies: [
+                .product(name: "Hypervisor", package: "Hypervisor"),
                 .product(name: "LinuxSys", package: "LinuxSys"),
                 .product(name: "MachineManager", package: "MachineManager"),
                 .product(name: "Machine", package: "Machine"),
             ],
             path: "App", swiftSettings: strict),
-        .testTarget(name: "ProgramTests", dependencies: [], path: "Tests/Program"),
+        .testTarget(name: "ProgramTests", 
+            dependencies: [.product(name: "LinuxSys", package: "LinuxSys")], path: "Tests/Program"),
     ])

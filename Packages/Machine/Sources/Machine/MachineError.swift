@@ -1,0 +1,51 @@
+public import AddressSpace
+public import BlockBackend
+public import Boot
+public import BootX86
+public import CPU
+public import Devices
+public import Hypervisor
+public import Virtio
+
+/// Why a machine could not be built or started. `description` is one sentence for the user, naming the option or file at fault.
+public enum MachineError: Error, CustomStringConvertible, Sendable {
+    case hypervisor(HypervisorError)
+    case memory(size: UInt64, AddressSpaceError)
+    case topology(CPUTopologyError)
+    case vcpu(CPUError)
+    case drive(id: String, BlockError)
+    case device(VirtioMMIODevice.AttachError)
+    case serial(CharBackendError)
+    case place(device: StaticString, AddressSpaceError)
+    case layout(X86BootPlanError)
+    case boot(BootError)
+    case acpi(ACPIError)
+    case tables(GuestMemoryError)
+    /// `realize` or `start` came twice, or in the wrong order.
+    case wrongState
+
+    public var description: String {
+        switch self {
+        case .hypervisor(let error): error.description
+        case .memory(let size, let error): "-m: cannot set up \(size >> 20) MiB of guest memory: \(error)"
+        case .topology(let error): "-smp: \(error)"
+        case .vcpu(let error): error.description
+        case .drive(let id, let error): "-drive \(id): \(error)"
+        case .device(let error): "-device: \(error)"
+        case .serial(let error): "-serial: \(error)"
+        case .place(let device, let error): "cannot place the \(device): \(error)"
+        case .layout(let error): "-m: \(error)"
+        case .boot(let error): error.description
+        case .acpi(let error): error.description
+        case .tables(let error): "cannot write the ACPI tables: \(error)"
+        case .wrongState: "the machine was realized or started already"
+        }
+    }
+}
+
+/// Runs `body`; what it throws becomes a machine's error.
+func lift<Failure: Error, Value>(
+    _ wrap: (Failure) -> MachineError, _ body: () throws(Failure) -> Value
+) throws(MachineError) -> Value {
+    do throws(Failure) { return try body() } catch { throw wrap(error) }
+}

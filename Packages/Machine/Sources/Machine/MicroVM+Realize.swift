@@ -1,0 +1,96 @@
+internal import AddressSpace
+internal import BlockBackend
+internal import CPU
+internal import Hypervisor
+internal import MachineManager
+internal import Virtio
+
+extension MicroVM {
+    /// Step 3 of a start: brings every part to life, in the order in which they need each other. Afterwards the guest's memory holds kernel and tables, and
+    /// each vCPU holds its first registers; nothing runs yet. Once. When it throws, the machine is of no further use.
+    public func realize() throws(MachineError) {
+        guard !isRealized else { throw .wrongState }
+        isRealized = true
+        try realizeMemory()
+        try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.createIRQChip() }
+        let topology = try lift(MachineError.topology) { () throws(CPUTopologyError) in try CPUTopology(config.processors) }
+        try realizeVCPUs(topology)
+        try platform.realizeFixedDevices(serial: config.serial) { [weak self] reason in self?.guestRequestedEnd(reason) }
+        for device in config.devices {
+            switch device {
+            case .virtioBlock(let block): try realizeBlock(block)
+            }
+        }
+        let registers = try platform.loadGuest(config, topology: topology)
+        for vcpu in vcpus { vcpu.prepare(registers) }
+    }
+
+    /// RAM is one lazy mapping; regions show its parts where the platform wants them. The listener hands them to the hypervisor.
+    private func realizeMemory() throws(MachineError) {
+        let size = config.memory.size
+        try lift({ MachineError.memory(size: size, $0) }) { () throws(AddressSpaceError) in
+            try memory.addListener(hypervisor.memoryListener())
+            var options: HostMemory.Options = []
+            if config.machine.memShare { options.insert(.shared) }
+            if !config.machine.dumpGuestCore { options.insert(.excludedFromDump) }
+            let ram = try HostMemory.anonymous(size: size, options: options)
+            try memory.transaction { () throws(AddressSpaceError) in
+                for part in HostPlatform.ramParts(size: size) {
+                    let region = try Region.ram(name: part.name, size: part.size, memory: ram, memoryOffset: part.offset)
+                    try memory.root.add(region, at: part.base)
+                }
+            }
+        }
+    }
+
+    private func realizeVCPUs(_ topology: CPUTopology) throws(MachineError) {
+        self.topology = topology
+        vcpus.reserveCapacity(topology.cpus)
+        for index in 0..<topology.cpus {
+            let virtualCPU = try lift(MachineError.hypervisor) { () throws(HypervisorError) in
+                try hypervisor.createVCPU(id: HostPlatform.hardwareID(of: index, in: topology))
+            }
+            vcpus.append(
+                VCPU(
+                    id: index, virtualCPU: virtualCPU, ports: platform.ports, memory: memory, topology: topology,
+                    onExit: { [weak self] id, reason in self?.vcpuStopped(id, reason) }))
+        }
+    }
+
+    private func realizeBlock(_ device: VmConfig.VirtioBlock) throws(MachineError) {
+        // The parser has checked that the drive exists.
+        guard let drive = config.drives.first(where: { $0.id == device.drive }) else { return }
+        let image = try lift({ MachineError.drive(id: drive.id, $0) }) { () throws(BlockError) in
+            try RawImage.open(RawImageOptions(drive))
+        }
+        let options = VirtioBlock.Options(serial: device.serial ?? "", offersDiscard: drive.discards)
+        disks.append(
+            try lift(MachineError.device) { () throws(VirtioMMIODevice.AttachError) in
+                try VirtioMMIODevice.attach(
+                    VirtioBlock(storage: image, options: options), name: device.id ?? drive.id, to: platform.bus,
+                    memory: memory.memory, loop: loop)
+            })
+    }
+}
+
+extension RawImageOptions {
+    /// What `-drive` says.
+    init(_ drive: VmConfig.Drive) {
+        let engine: Engine =
+            switch drive.asyncIO {
+            case .automatic: .auto
+            case .ioUring: .ioUring
+            case .threads: .threads
+            }
+        self.init(path: drive.file, readOnly: drive.isReadOnly, direct: drive.isDirect, engine: engine, discard: drive.discards)
+    }
+}
+
+extension CPUTopology {
+    /// What `-smp` says; the parser has derived every number.
+    init(_ processors: VmConfig.Processors) throws(CPUTopologyError) {
+        try self.init(
+            cpus: Int(processors.count), maxcpus: Int(processors.maximum), sockets: Int(processors.sockets), dies: Int(processors.dies),
+            clusters: Int(processors.clusters), cores: Int(processors.cores), threads: Int(processors.threads))
+    }
+}

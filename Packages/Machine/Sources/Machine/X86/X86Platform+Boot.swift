@@ -1,0 +1,37 @@
+internal import AddressSpace
+internal import Boot
+internal import BootX86
+internal import CPU
+internal import Devices
+internal import MachineManager
+
+extension X86Platform {
+    /// Kernel, initrd and tables into guest memory; the registers of the first vCPU.
+    ///
+    /// A kernel finds its virtio-mmio devices in the DSDT or, without ACPI, by words on its command line. A kernel that reads both claims each window once:
+    /// the second description finds it taken.
+    func loadGuest(_ config: VmConfig, topology: CPUTopology) throws(MachineError) -> X86RegisterImage {
+        let slots = bus.slots
+        let layout = try lift(MachineError.layout) { () throws(X86BootPlanError) in
+            try X86MemoryLayout(ramSize: config.memory.size, gapStart: Self.gapStart, gapEnd: Self.gapEnd)
+        }
+        let apicIDs = (0..<topology.cpus).map { topology.apicID(of: $0) }
+        try writeACPITables(apicIDs: apicIDs, slots: slots)
+        let words = [config.boot.kernelArguments] + slots.map(\.virtioMMIOCommandLineWord)
+        let boot = X86BootConfiguration(
+            kernelPath: config.boot.kernel, initrdPath: config.boot.initrd,
+            commandLine: words.filter { !$0.isEmpty }.joined(separator: " "), layout: layout, apicIDs: apicIDs,
+            rsdp: X86MemoryLayout.acpi)
+        return try lift(MachineError.boot) { () throws(BootError) in try X86Boot.load(boot, into: memory.memory) }
+    }
+
+    private func writeACPITables(apicIDs: [UInt32], slots: [SysBusSlot]) throws(MachineError) {
+        var configuration = ACPIConfiguration(apicIDs: apicIDs, devices: slots.map(\.acpiDevice))
+        configuration.hasSerial = hasSerial
+        configuration.baseAddress = X86MemoryLayout.acpi
+        let tables = try lift(MachineError.acpi) { () throws(ACPIError) in try ACPITables.build(configuration) }
+        try lift(MachineError.tables) { () throws(GuestMemoryError) in
+            try memory.memory.write(at: X86MemoryLayout.acpi, bytes: tables)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+internal import AddressSpace
+internal import BootX86
+internal import CPU
+internal import Devices
+internal import Hypervisor
+internal import LinuxSys
+internal import MachineManager
+
+/// What a microVM is on x86_64: port space, fixed devices, memory map, tables, direct boot.
+///
+/// Guest physical memory: RAM from 0 to at most 3 GiB and on from 4 GiB; power button 0xF0000000; virtio-mmio from 0xF0100000; I/O APIC 0xFEC00000;
+/// local APICs 0xFEE00000; KVM's identity page and TSS 0xFEF0C000.
+final class X86Platform {
+    static let gapStart: UInt64 = 3 << 30
+    static let gapEnd: UInt64 = 4 << 30
+
+    let memory: AddressSpace
+    let ports = AddressSpace(name: "ports", size: 1 << 16)
+    let hypervisor: any VirtualMachine
+    let bus: SysBus
+    let loop: EventLoop
+    private var serial: Serial16550?
+    private var powerButton: PowerButton?
+
+    init(memory: AddressSpace, hypervisor: any VirtualMachine, loop: EventLoop) {
+        self.memory = memory
+        self.hypervisor = hypervisor
+        self.loop = loop
+        bus = SysBus(memory: memory.root, ports: ports.root, machine: hypervisor)
+    }
+
+    static func ramParts(size: UInt64) -> [RAMPart] {
+        let low = min(size, gapStart)
+        var parts = [RAMPart(name: "ram-below-4g", base: 0, size: low, offset: 0)]
+        if size > low { parts.append(RAMPart(name: "ram-above-4g", base: gapEnd, size: size - low, offset: low)) }
+        return parts
+    }
+
+    /// The APIC id.
+    static func hardwareID(of index: Int, in topology: CPUTopology) -> UInt32 { topology.apicID(of: index) }
+
+    var hasSerial: Bool { serial != nil }
+
+    /// Serial port, keyboard controller, clock and power. `end` is called on a vCPU's thread when the guest turns the machine off or resets it.
+    func realizeFixedDevices(
+        serial config: VmConfig.Chardev?, end: @escaping @Sendable (ShutdownReason) -> Void
+    ) throws(MachineError) {
+        if let config {
+            let backend = try lift(MachineError.serial) { () throws(CharBackendError) in try Self.backend(config.backend) }
+            let serial = Serial16550(line: try line(Serial16550.gsi), backend: backend)
+            try place("serial port") { () throws(AddressSpaceError) in try serial.attach(to: ports.root) }
+            self.serial = serial
+        }
+        let clock = CMOSRTC(line: try line(CMOSRTC.gsi), loop: loop)
+        let button = PowerButton(line: try line(PowerButton.gsi))
+        let keyboard = I8042(reset: { end(.guestReset) })
+        let power = PowerControl(guestShutdown: { end(.guestShutdown) }, guestReset: { end(.guestReset) })
+        try place("platform devices") { () throws(AddressSpaceError) in
+            try ports.addListener(hypervisor.portListener())
+            try keyboard.attach(to: ports.root)
+            try power.attach(to: ports.root)
+            try clock.attach(to: ports.root)
+            try button.attach(to: memory.root)
+        }
+        powerButton = button
+    }
+
+    private func line(_ gsi: UInt32) throws(MachineError) -> any InterruptLine {
+        try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.makeInterruptLine(gsi: gsi) }
+    }
+
+    private func place(_ device: StaticString, _ body: () throws(AddressSpaceError) -> Void) throws(MachineError) {
+        try lift({ MachineError.place(device: device, $0) }, body)
+    }
+
+    private static func backend(_ backend: VmConfig.Chardev.Backend) throws(CharBackendError) -> any CharBackend {
+        switch backend {
+        case .stdio: return try StdioBackend()
+        case .file(let path): return try FileBackend(path: path)
+        case .socket(let path): return try SocketBackend(path: path)
+        case .pty:
+            let pty = try PtyBackend()
+            // As QEMU says it, so that scripts find the path.
+            StandardStreams.output(pty.announcement + "\n")
+            return pty
+        }
+    }
+
+    /// The serial port's peer is served from now on.
+    func start() throws(MachineError) {
+        guard let serial else { return }
+        try lift(MachineError.serial) { () throws(CharBackendError) in try serial.start(on: loop) }
+    }
+
+    func stop() { serial?.stop() }
+
+    func pressPowerButton() { powerButton?.press() }
+}

@@ -30,7 +30,7 @@ private func withTemporaryDirectory<R>(_ body: (URL) throws -> R) throws -> R {
 
 private func configuration(cpus: Int, devices: Int) -> ACPIConfiguration {
     ACPIConfiguration(
-        cpuCount: cpus,
+        apicIDs: (0..<cpus).map { UInt32($0) },
         devices: (0..<devices).map { .init(base: 0xF010_0000 + UInt64($0) * 0x200, gsi: 5 + UInt32($0 % 11)) })
 }
 

@@ -16,8 +16,8 @@ public struct ACPIConfiguration: Equatable, Sendable {
         }
     }
 
-    /// vCPUs, 1...254; the local APIC id of each is its index.
-    public var cpuCount: Int
+    /// Local APIC ids of the vCPUs, 1...254 of them, each up to 254; the first is the one that boots.
+    public var apicIDs: [UInt32]
     /// In the order in which the guest is to find them.
     public var devices: [VirtioMMIODevice]
     /// The 16550A at 0x3f8, GSI 4.
@@ -32,8 +32,8 @@ public struct ACPIConfiguration: Equatable, Sendable {
     /// Bytes that the image may take.
     public var limit = 0x20000
 
-    public init(cpuCount: Int, devices: [VirtioMMIODevice]) {
-        self.cpuCount = cpuCount
+    public init(apicIDs: [UInt32], devices: [VirtioMMIODevice]) {
+        self.apicIDs = apicIDs
         self.devices = devices
     }
 }
@@ -42,6 +42,7 @@ public struct ACPIConfiguration: Equatable, Sendable {
 public enum ACPIError: Error, Equatable, Sendable, CustomStringConvertible {
     /// MADT entries of type 0 hold 8-bit APIC ids, and 255 is broadcast.
     case cpuCountOutOfRange(Int)
+    case apicIDOutOfRange(UInt32)
     /// Memory32Fixed cannot express the window of the device with this index.
     case deviceAbove4GiB(index: Int)
     /// The base address is not a multiple of 16, or base + limit passes 4 GiB.
@@ -51,6 +52,7 @@ public enum ACPIError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .cpuCountOutOfRange(let count): "ACPI tables can describe 1 to 254 CPUs, not \(count)"
+        case .apicIDOutOfRange(let id): "ACPI tables cannot describe the APIC id \(id): the largest is 254"
         case .deviceAbove4GiB(let index): "virtio-mmio device \(index) does not fit below 4 GiB, as ACPI requires"
         case .baseAddressInvalid(let base): "ACPI tables cannot be placed at 0x\(String(base, radix: 16))"
         case .imageTooLarge(let size, let limit): "ACPI tables take \(size) bytes, more than the \(limit) reserved for them"

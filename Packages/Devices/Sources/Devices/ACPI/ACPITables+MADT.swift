@@ -7,12 +7,13 @@ extension ACPITables {
     /// every device must name its GSI in the DSDT.
     static func madt(_ configuration: ACPIConfiguration) -> [UInt8] {
         var body = AML.littleEndian(0xFEE0_0000, 4) + AML.littleEndian(0, 4)
-        for cpu in 0..<configuration.cpuCount {
-            let id = UInt8(truncatingIfNeeded: cpu)
-            body += [0, 8, id, id] + AML.littleEndian(1, 4)  // enabled
+        for (index, apicID) in configuration.apicIDs.enumerated() {
+            body += [0, 8, UInt8(truncatingIfNeeded: index), UInt8(truncatingIfNeeded: apicID)] + AML.littleEndian(1, 4)  // enabled
         }
         // The same id as in the MP table, so that a kernel reading both sees one I/O APIC.
-        let ioapicID = UInt8(truncatingIfNeeded: configuration.cpuCount + 1)
+        let usual = UInt32(truncatingIfNeeded: configuration.apicIDs.count + 1)
+        let isTaken = configuration.apicIDs.contains(usual)
+        let ioapicID = UInt8(truncatingIfNeeded: isTaken ? (configuration.apicIDs.max() ?? 0) &+ 1 : usual)
         body += [1, 12, ioapicID, 0] + AML.littleEndian(0xFEC0_0000, 4) + AML.littleEndian(0, 4)
         body += [4, 6, 0xFF, 0, 0, 1]
         return table("APIC", revision: 5, body)

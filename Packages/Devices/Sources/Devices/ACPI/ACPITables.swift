@@ -8,7 +8,8 @@ public enum ACPITables {
     /// Pure: no device is touched, any thread may call it.
     public static func build(_ configuration: ACPIConfiguration) throws(ACPIError) -> [UInt8] {
         let base = configuration.baseAddress
-        guard (1...254).contains(configuration.cpuCount) else { throw .cpuCountOutOfRange(configuration.cpuCount) }
+        guard (1...254).contains(configuration.apicIDs.count) else { throw .cpuCountOutOfRange(configuration.apicIDs.count) }
+        for id in configuration.apicIDs where id > 254 { throw .apicIDOutOfRange(id) }
         guard base % 16 == 0, base < 0xFFF0_0000, (0...0x10_0000).contains(configuration.limit) else {
             throw .baseAddressInvalid(base)
         }

@@ -12,13 +12,16 @@ public final class VirtioBlock: VirtioDevice {
         public var serial: String
         /// A power of two, 4...1024 (a chain must fit IOV_MAX); what is not becomes 256.
         public var queueSize: UInt16
-        /// Offer discard and write zeroes, as far as the storage has them.
+        /// Offer discard, if the storage has it.
         public var offersDiscard: Bool
+        /// Offer write zeroes, if the storage has it.
+        public var offersWriteZeroes: Bool
 
-        public init(serial: String = "", queueSize: UInt16 = 256, offersDiscard: Bool = false) {
+        public init(serial: String = "", queueSize: UInt16 = 256, offersDiscard: Bool = false, offersWriteZeroes: Bool = false) {
             self.serial = serial
             self.queueSize = queueSize
             self.offersDiscard = offersDiscard
+            self.offersWriteZeroes = offersWriteZeroes
         }
     }
 
@@ -59,7 +62,7 @@ public final class VirtioBlock: VirtioDevice {
         let queueSize = isPowerOfTwo && (4...1024).contains(options.queueSize) ? options.queueSize : 256
         let canWrite = !storage.isReadOnly
         let offersDiscard = options.offersDiscard && canWrite && storage.supportsDiscard
-        let offersZeroes = options.offersDiscard && canWrite && storage.supportsWriteZeroes
+        let offersZeroes = options.offersWriteZeroes && canWrite && storage.supportsWriteZeroes
         var features = VirtioFeature.version1 | VirtioFeature.indirectDescriptors | VirtioFeature.eventIndex
         features |= BlockFeature.flush | BlockFeature.segmentMaximum
         if storage.isReadOnly { features |= BlockFeature.readOnly }

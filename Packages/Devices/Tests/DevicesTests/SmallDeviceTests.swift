@@ -135,7 +135,7 @@ private final class Silent: RegionOps {
             let slot = try bus.allocate(name: "device \(index)")
             #expect(slot.base == 0xF010_0000 + UInt64(index) * 0x200)
             #expect(slot.gsi == SysBus.defaultInterrupts[index])
-            #expect(slot.line?.gsi == slot.gsi)
+            #expect(slot.line.gsi == slot.gsi)
             try bus.place(.io(name: slot.name, size: 0x200, ops: Silent()), in: slot)
             #expect(memory.read(at: slot.base + 0x1FF, size: 1) == 0x5A)
         }

@@ -13,9 +13,15 @@ public final class SysBus: Sendable {
     /// Bytes of guest physical memory a virtio-mmio device takes.
     public static let slotSize: UInt64 = 0x200
 
+    private struct Reservation {
+        let base: UInt64
+        let gsi: UInt32
+        /// Nil while the interrupt line is being made.
+        var slot: SysBusSlot?
+    }
     private struct State {
         var freeInterrupts: [UInt32]
-        var placed: [SysBusSlot] = []
+        var reservations: [Reservation] = []
     }
 
     private let memory: Region
@@ -39,18 +45,20 @@ public final class SysBus: Sendable {
     /// Reserves a window of `SysBus.slotSize` bytes and an edge-triggered interrupt for the device called `name`.
     public func allocate(name: String) throws(SysBusError) -> SysBusSlot {
         let (base, gsi) = try state.withLock { state throws(SysBusError) -> (UInt64, UInt32) in
-            guard let base = Self.lowestFree(in: window, besides: state.placed) else {
+            guard let base = Self.lowestFree(in: window, besides: state.reservations) else {
                 throw .addressesExhausted(device: name)
             }
             guard let gsi = state.freeInterrupts.popLast() else { throw .interruptsExhausted(device: name) }
-            state.placed.append(SysBusSlot(name: name, base: base, size: Self.slotSize, gsi: gsi, line: nil))
+            state.reservations.append(Reservation(base: base, gsi: gsi))
             return (base, gsi)
         }
         do throws(HypervisorError) {
             let slot = SysBusSlot(
                 name: name, base: base, size: Self.slotSize, gsi: gsi, line: try machine.makeInterruptLine(gsi: gsi))
             state.withLock { state in
-                if let index = state.placed.firstIndex(where: { $0.base == base }) { state.placed[index] = slot }
+                if let index = state.reservations.firstIndex(where: { $0.base == base }) {
+                    state.reservations[index].slot = slot
+                }
             }
             return slot
         } catch {
@@ -78,19 +86,19 @@ public final class SysBus: Sendable {
     public func release(_ slot: SysBusSlot) { free(base: slot.base) }
 
     /// The devices with a window, lowest address first.
-    public var slots: [SysBusSlot] { state.withLock { $0.placed }.sorted { $0.base < $1.base } }
+    public var slots: [SysBusSlot] { state.withLock { $0.reservations.compactMap(\.slot) }.sorted { $0.base < $1.base } }
 
     private func free(base: UInt64) {
         state.withLock { state in
-            guard let index = state.placed.firstIndex(where: { $0.base == base }) else { return }
-            state.freeInterrupts.append(state.placed.remove(at: index).gsi)
+            guard let index = state.reservations.firstIndex(where: { $0.base == base }) else { return }
+            state.freeInterrupts.append(state.reservations.remove(at: index).gsi)
             state.freeInterrupts.sort(by: >)
         }
     }
 
-    private static func lowestFree(in window: Range<UInt64>, besides placed: [SysBusSlot]) -> UInt64? {
+    private static func lowestFree(in window: Range<UInt64>, besides taken: [Reservation]) -> UInt64? {
         var base = window.lowerBound
-        for slot in placed.sorted(by: { $0.base < $1.base }) where slot.base == base { base = base &+ slotSize }
+        for other in taken.sorted(by: { $0.base < $1.base }) where other.base == base { base = base &+ slotSize }
         return window.contains(base) && window.upperBound - base >= slotSize ? base : nil
     }
 }

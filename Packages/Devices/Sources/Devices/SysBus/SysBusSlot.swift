@@ -10,8 +10,8 @@ public struct SysBusSlot: Sendable {
     public let size: UInt64
     /// Global system interrupt, which is also the ISA interrupt number.
     public let gsi: UInt32
-    /// Nil only while the bus is still making it.
-    public let line: (any InterruptLine)?
+    /// The interrupt's wire, an edge each time.
+    public let line: any InterruptLine
 
     /// For the kernel command line (Linux, Documentation/admin-guide/kernel-parameters.txt, virtio_mmio.device).
     public var virtioMMIOCommandLineWord: String {

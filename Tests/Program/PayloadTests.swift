@@ -50,13 +50,13 @@ import Testing
     }
 
     @Test func virtioBlockDevice_showsItsMagicAndIdWhereTheMemoryMapSays() throws {
-        let payload = Payload().printWord(at: 0xf010_0000).printWord(at: 0xf010_0008).reset()
+        let payload = Payload().mapDevices().printWord(at: 0xf010_0000).printWord(at: 0xf010_0008).reset()
         let result = try Program.run(try arguments(payload), in: folder)
         #expect(result.output == "virt\u{2}\u{0}\u{0}\u{0}")
     }
 
     @Test func unclaimedPortsAndAddresses_readAsAllOnes() throws {
-        let payload = Payload().print("<").echoPort(0x1234).printWord(at: 0xe000_0000).print(">").reset()
+        let payload = Payload().mapDevices().print("<").echoPort(0x1234).printWord(at: 0xe000_0000).print(">").reset()
         let program = try Program(try arguments(payload), in: folder)
         #expect(try program.wait().code == 0)
         #expect(try Array(Data(contentsOf: folder.file("stdout"))) == [0x3c, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3e])

@@ -23,7 +23,7 @@ final class Program {
     init(_ arguments: [String], in folder: TemporaryFolder) throws {
         outputFile = folder.file("stdout")
         errorFile = folder.file("stderr")
-        for file in [outputFile, errorFile] { FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil) }
+        for file in [outputFile, errorFile] { _ = FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil) }
         process.executableURL = URL(filePath: try Self.path)
         process.arguments = arguments
         process.currentDirectoryURL = folder.url

@@ -43,7 +43,7 @@ final class QMPClient {
                 let count = try socket.read(into: &piece)
                 if count == 0 { throw Program.Failure(description: "the server hung up") }
                 buffer += piece[..<count]
-            } catch Errno.again {}
+            } catch let error as Errno where error == .again {}
             return false
         }
         guard let message = try JSONSerialization.jsonObject(with: Data(line ?? [])) as? Message else { throw Program.Failure(description: "not an object") }

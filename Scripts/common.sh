@@ -82,3 +82,7 @@ initramfs() {
   rm -rf "$tree"
   mv "$out.new" "$out"
 }
+
+# kvm_runs_linux: whether /dev/kvm here runs unmodified guests at speed. Without VT-x or SVM a hypervisor may still offer
+# /dev/kvm (PVM does), but what it makes of kernel code is emulated, instruction by instruction.
+kvm_runs_linux() { [ -r /dev/kvm ] && [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; }

@@ -75,11 +75,10 @@ class VM:
         words += ['-serial', serial]
         return self.for_qemu(words) if QEMU else words
 
-    @staticmethod
-    def for_qemu(words):
+    def for_qemu(self, words):
         words = [re.sub(r',direct=(on|off)', r',cache.direct=\1,if=none,format=raw', w) for w in words]
         words = [re.sub(r'^(socket,path=)', 'unix:', re.sub(r'^file,path=', 'file:', w)) for w in words]
-        words[words.index('type=microvm')] = 'microvm,acpi=on,rtc=on'
+        words[words.index('type=microvm')] = f"microvm,acpi={onoff('acpi=off' not in self.append)},rtc=on"
         return words + '-accel kvm -cpu host -nodefaults -no-user-config -display none -no-reboot'.split()
 
     # -- the process and its console ----------------------------------------------------------------------------------

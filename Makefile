@@ -1,0 +1,33 @@
+# stratovirt: what a developer runs. Everything prints its progress; a second run skips what is done.
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' Makefile | expand -t 24
+
+build: ## the release binary, .build/release/stratovirt
+	@Scripts/build
+
+check-binary: build ## that it is static, position independent, and without Foundation and Dispatch
+	@Scripts/check-binary .build/release/stratovirt
+
+run: ## boot Debian's stock kernel to a shell on this terminal
+	@Scripts/run
+
+test: ## everything: units, the binary, integration, the lab
+	@Scripts/test
+
+unit: ## the packages' own tests
+	@Scripts/test unit
+
+integration: ## Tests/: command line, QMP and payloads on this machine's /dev/kvm
+	@Scripts/test integration
+
+lab: ## real kernels on real KVM, here or in the lab
+	@Scripts/test lab
+
+figures: build ## memory and start-up time, measured on this machine
+	@Scripts/figures
+
+clean: ## what was built (the cache of kernels and images stays)
+	rm -rf .build Packages/*/.build
+
+.PHONY: help build check-binary run test unit integration lab figures clean

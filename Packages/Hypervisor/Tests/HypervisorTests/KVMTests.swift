@@ -1,4 +1,0 @@
-import Hypervisor
-import Testing
-
-@Test func kvm_opens_onThisHost() throws { _ = try KVM.open().createVirtualMachine() }

@@ -17,4 +17,9 @@ let package = Package(
             name: "BlockBackend",
             dependencies: ["CLiburing", .product(name: "LinuxSys", package: "LinuxSys")],
             swiftSettings: strict),
+        .target(name: "CBlockTestSupport", path: "Tests/CBlockTestSupport"),
+        .testTarget(
+            name: "BlockBackendTests",
+            dependencies: ["BlockBackend", "CBlockTestSupport", .product(name: "LinuxSys", package: "LinuxSys")],
+            swiftSettings: [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]),
     ])

@@ -24,7 +24,9 @@ final class ImageFile: Sendable {
 
     /// Opens as `options` say. The order matters: the kind is known before an opening that could have side effects (a FIFO would wait
     /// for a writer, a tape would rewind), and the lock is held before anything else is learnt.
-    init(_ options: RawImageOptions) throws(BlockError) {
+    ///
+    /// `stricter` stands for the demands of a disk that the tests' host does not have.
+    init(_ options: RawImageOptions, alignment stricter: DirectAlignment? = nil) throws(BlockError) {
         let path = options.path
         try Self.checkKind(path)
         file = try Self.open(options)
@@ -55,7 +57,7 @@ final class ImageFile: Sendable {
             bufferedStart = 0
             return
         }
-        guard let found = DirectAlignment.find(file, sectorSize: isBlockDevice ? blockSize : nil) else { throw .directUnsupported(path: path) }
+        guard let found = stricter ?? DirectAlignment.find(file, sectorSize: isBlockDevice ? blockSize : nil) else { throw .directUnsupported(path: path) }
         alignment = found
         if found.isOffsetAligned(size) {
             bufferedFile = nil
@@ -67,6 +69,11 @@ final class ImageFile: Sendable {
             bufferedFile = consume second
             bufferedStart = size & ~(max(found.offset, 4096) &- 1)
         }
+    }
+
+    deinit {
+        // Closing would do it only once the kernel has torn the ring down, which holds the file too and goes some time later.
+        do { try file.unlock() } catch {}
     }
 
     private static func checkKind(_ path: String) throws(BlockError) {

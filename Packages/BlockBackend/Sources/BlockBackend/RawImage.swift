@@ -48,14 +48,14 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
 
     /// Opens an image. Any thread; blocks for as long as the file system takes.
     public static func open(_ options: RawImageOptions) throws(BlockError) -> RawImage {
-        try RawImage(options, openRing: Ring.open)
+        try RawImage(options, alignment: nil)
     }
 
     typealias RingOpener = (_ entries: UInt32, _ file: borrowing OwnedFD, _ completion: Int32) throws(Errno) -> Ring
 
-    /// `openRing` stands for the kernel in tests of the fallback.
-    init(_ options: RawImageOptions, openRing: RingOpener) throws(BlockError) {
-        let image = try ImageFile(options)
+    /// `openRing` stands for the kernel, and `alignment` for the disk, in tests.
+    init(_ options: RawImageOptions, openRing: RingOpener = Ring.open, alignment: DirectAlignment? = nil) throws(BlockError) {
+        let image = try ImageFile(options, alignment: alignment)
         let capacity = min(max(options.inFlightLimit, 1), 1024)
         let completion: EventFD
         do { completion = try EventFD() } catch { throw .outOfResources(path: options.path, error) }

@@ -62,8 +62,10 @@ internal import LinuxSys
         mustBeFixed.opcode = UInt16(IORING_RESTRICTION_SQE_FLAGS_REQUIRED)
         mustBeFixed.sqe_flags = Self.fixedFile
         rules.append(mustBeFixed)
-        try check(unsafe io_uring_register_restrictions(ring, &rules, UInt32(rules.count)))
-        try check(unsafe io_uring_enable_rings(ring))
+        // By opcode: liburing 2.3's shared library does not export the functions that its header declares for these two.
+        let descriptor = unsafe UInt32(bitPattern: ring.pointee.ring_fd)
+        try check(unsafe io_uring_register(descriptor, UInt32(IORING_REGISTER_RESTRICTIONS), &rules, UInt32(rules.count)))
+        try check(io_uring_register(descriptor, UInt32(IORING_REGISTER_ENABLE_RINGS), nil, 0))
     }
 
     private func check(_ result: Int32) throws(Errno) {

@@ -81,6 +81,9 @@ final class WorkerPool: Sendable {
         }
     }
 
+    /// Threads started so far.
+    var threadCount: Int { state.withLock { $0.threads.count } }
+
     /// A transfer that is finished, and its result.
     func next() -> (index: Int, result: Int32)? {
         state.withLock { state in

@@ -33,10 +33,8 @@ extension VirtioMMIODevice {
         let slot: SysBusSlot
         do throws(SysBusError) { slot = try bus.allocate(name: name) } catch { throw .bus(error) }
         do throws(AttachError) {
-            // `allocate` returns slots with a line.
-            guard let line = slot.line else { throw .bus(.interruptsExhausted(device: name)) }
             let transport: VirtioMMIODevice
-            do throws(Errno) { transport = try VirtioMMIODevice(name: name, device: device, memory: memory, line: line) } catch {
+            do throws(Errno) { transport = try VirtioMMIODevice(name: name, device: device, memory: memory, line: slot.line) } catch {
                 throw .eventLoop(device: name, error)
             }
             try transport.connect(slot, bus, loop)

@@ -36,13 +36,20 @@ struct Payload {
     /// lidt [rip+2]; ud2; 10 zero bytes
     func tripleFault() -> Payload { adding([0x0f, 0x01, 0x1d, 0x02, 0, 0, 0, 0x0f, 0x0b] + [UInt8](repeating: 0, count: 10)) }
 
-    /// Maps 3 GiB to 4 GiB with one page, where the devices are: the boot page tables (PDPT at 0xa000) end at 1 GiB.
-    /// mov eax, 0xc0000083; mov [0xa018], rax
-    func mapDevices() -> Payload { adding([0xb8, 0x83, 0x00, 0x00, 0xc0, 0x48, 0x89, 0x04, 0x25, 0x18, 0xa0, 0x00, 0x00]) }
+    /// Maps 2 MiB at 0xe0000000 (nothing) and 0xf0000000 (the devices): the boot page tables, whose PDPT is at 0xa000, end at 1 GiB. A page directory is
+    /// made at 0xc000.
+    func mapDevices() -> Payload { storing(0xc003, at: 0xa018).storing(0xe000_0083, at: 0xc800).storing(0xf000_0083, at: 0xcc00) }
+
+    /// mov eax, value (zero-extended); mov [address], rax
+    private func storing(_ value: UInt32, at address: UInt32) -> Payload {
+        adding([0xb8] + Self.littleEndian(value) + [0x48, 0x89, 0x04, 0x25] + Self.littleEndian(address))
+    }
+
+    private static func littleEndian(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) } }
 
     /// mov eax, address (zero-extended); mov eax, [rax]; then the four bytes on the serial port, lowest first.
     func printWord(at address: UInt32) -> Payload {
-        let load = adding([0xb8] + (0..<4).map { UInt8(truncatingIfNeeded: address >> ($0 * 8)) } + [0x8b, 0x00, 0x66, 0xba, 0xf8, 0x03])
+        let load = adding([0xb8] + Self.littleEndian(address) + [0x8b, 0x00, 0x66, 0xba, 0xf8, 0x03])
         return (0..<4).reduce(load) { payload, _ in payload.adding([0xee, 0xc1, 0xe8, 0x08]) }
     }
 

@@ -37,7 +37,7 @@ class Kernels(LabCase):
 
     def test_initrd_is_found_and_run_by_small_kernel(self):
         m = self.vm(kernel=vm.SMALL_BZIMAGE, initrd=vm.STOCK_INITRD, append=APPEND.replace('root=/dev/vda', ''))
-        m.wait_for(r'# $')
+        m.ready()
         self.assertEqual(m.sh('sed -n "s/^rootfs \\(.\\).*/\\1/p" /proc/mounts'), '/')
         m.finish()
 

@@ -81,6 +81,14 @@ class Disk(LabCase):
         self.assertEqual(m.sh('echo alive'), 'alive')
         m.finish()
 
+    def test_image_is_free_as_soon_as_machine_has_ended(self):
+        path = self.rootfs()
+        for _ in range(3):
+            m = self.vm(drives=[Drive(path)]).ready()
+            m.sh('dd if=/dev/vda of=/dev/null bs=64k count=64 2>/dev/null')
+            m.command('quit')
+            m.ended_well()
+
     def test_two_machines_share_readonly_image(self):
         path = self.rootfs()
         first = self.vm(drives=[Drive(path, readonly=True)]).ready()

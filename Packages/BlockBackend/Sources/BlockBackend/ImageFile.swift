@@ -5,8 +5,10 @@ internal import LinuxSys
 /// An opened, inspected and locked image file. Every member may be used on any thread; calls block.
 final class ImageFile: Sendable {
     let file: OwnedFD
-    /// A second, buffered opening of the same file; see `bufferedStart`.
-    private let bufferedFile: OwnedFD?
+    /// A second opening of the same file, always through the page cache (see `bufferedStart`), which carries the lock. A ring keeps `file` open for
+    /// some milliseconds after the process has died, and a lock on it would refuse the virtual machine that is started next. The kernel ends
+    /// what is in flight before it closes a dying process's other files, so nothing is written after the lock is gone.
+    private let lockedFile: OwnedFD
     /// Where operations on [bufferedStart, size) go; `file` itself when the image is not direct.
     let bufferedFD: Int32
     /// Direct images: where direct I/O ends. A file whose size is no multiple of the alignment cannot have its last block written directly
@@ -23,7 +25,7 @@ final class ImageFile: Sendable {
     let mayDiscard: Bool
 
     /// Opens as `options` say. The order matters: the kind is known before an opening that could have side effects (a FIFO would wait
-    /// for a writer, a tape would rewind), and the lock is held before anything else is learnt.
+    /// for a writer, a tape would rewind), and the lock is held before the size is read.
     ///
     /// `stricter` stands for the demands of a disk that the tests' host does not have.
     init(_ options: RawImageOptions, alignment stricter: DirectAlignment? = nil) throws(BlockError) {
@@ -32,7 +34,8 @@ final class ImageFile: Sendable {
         file = try Self.open(options)
         let status = try Self.status(of: file, path)
         guard status.kind == .regular || status.kind == .blockDevice else { throw .wrongKind(path: path, status.kind) }
-        do { try file.lock(exclusive: !options.readOnly) } catch {
+        lockedFile = try Self.openAgain(options, like: status)
+        do { try lockedFile.lock(exclusive: !options.readOnly) } catch {
             guard error == .again || error == .accessDenied else { throw .cannotLock(path: path, error) }
             throw .inUse(path: path, readOnly: options.readOnly)
         }
@@ -40,7 +43,7 @@ final class ImageFile: Sendable {
         isBlockDevice = status.kind == .blockDevice
         mayDiscard = options.discard && !options.readOnly
 
-        var bytes = status.size
+        var bytes = try Self.status(of: file, path).size
         var blockSize: UInt32 = 512
         if isBlockDevice {
             do { (bytes, blockSize) = try Self.geometry(of: file) } catch { throw .cannotInspect(path: path, error) }
@@ -52,28 +55,19 @@ final class ImageFile: Sendable {
 
         guard options.direct else {
             alignment = nil
-            bufferedFile = nil
             bufferedFD = file.raw
             bufferedStart = 0
             return
         }
         guard let found = stricter ?? DirectAlignment.find(file, sectorSize: isBlockDevice ? blockSize : nil) else { throw .directUnsupported(path: path) }
         alignment = found
-        if found.isOffsetAligned(size) {
-            bufferedFile = nil
-            bufferedFD = file.raw
-            bufferedStart = size
-        } else {
-            let second = try Self.openAgain(options, like: status)
-            bufferedFD = second.raw
-            bufferedFile = consume second
-            bufferedStart = size & ~(max(found.offset, 4096) &- 1)
-        }
+        bufferedFD = lockedFile.raw
+        bufferedStart = found.isOffsetAligned(size) ? size : size & ~(max(found.offset, 4096) &- 1)
     }
 
-    deinit {
-        // Closing would do it only once the kernel has torn the ring down, which holds the file too and goes some time later.
-        do { try file.unlock() } catch {}
+    /// Takes or gives up the lock on the file.
+    func setLocked(_ isLocked: Bool) throws(Errno) {
+        if isLocked { try lockedFile.lock(exclusive: !isReadOnly) } else { try lockedFile.unlock() }
     }
 
     private static func checkKind(_ path: String) throws(BlockError) {

@@ -149,8 +149,8 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
     }
 
     /// Gives the lock on the file up, so that another process may open it: the destination of a migration.
-    public func releaseLock() throws(Errno) { try image.file.unlock() }
+    public func releaseLock() throws(Errno) { try image.setLocked(false) }
 
     /// Takes the lock again. Throws EAGAIN when somebody else has it.
-    public func acquireLock() throws(Errno) { try image.file.lock(exclusive: !isReadOnly) }
+    public func acquireLock() throws(Errno) { try image.setLocked(true) }
 }

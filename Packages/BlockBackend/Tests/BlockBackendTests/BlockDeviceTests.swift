@@ -10,9 +10,9 @@ private final class LoopDevice {
     let file: TemporaryFile
     let path: String
 
-    init(size: Int) throws {
+    init(size: Int, readOnly: Bool = false) throws {
         file = try TemporaryFile(size: size, byte: 0xa5)
-        path = try Self.losetup(["--find", "--show", "--sector-size", "4096", file.path])
+        path = try Self.losetup(["--find", "--show", "--sector-size", "4096"] + (readOnly ? ["--read-only"] : []) + [file.path])
     }
 
     deinit { _ = try? Self.losetup(["--detach", path]) }
@@ -80,12 +80,7 @@ struct BlockDeviceTests {
     }
 
     @Test func writeProtectedDevice_needsReadOnly() throws {
-        let device = try LoopDevice(size: 65536)
-        let setter = Process()
-        setter.executableURL = URL(fileURLWithPath: "/usr/sbin/blockdev")
-        setter.arguments = ["--setro", device.path]
-        try setter.run()
-        setter.waitUntilExit()
+        let device = try LoopDevice(size: 65536, readOnly: true)
         do {
             _ = try RawImage.open(RawImageOptions(path: device.path))
             Issue.record("opened for writing")

@@ -130,9 +130,6 @@ import Testing
     /// A guest that adds requests as fast as they are answered gets its rounds, and then the others on the loop get theirs.
     @Test func class28_floodedQueue_yieldsAfterItsBudget() throws {
         let guest = try Guest()
-        try guest.start(queueSize: 256)
-        // The chain rewrites the available index itself: GET_ID puts 20 bytes on the ring's flags and index. The serial is chosen so that there is
-        // always another request.
         let device = FloodingDevice()
         let transport = try VirtioMMIODevice(name: "flood", device: device, memory: guest.memory, line: guest.line)
         transport.write(offset: MMIORegister.driverFeaturesSelect.rawValue, size: 4, value: 1)

@@ -60,6 +60,16 @@ struct RequestSlots: ~Copyable {
         unsafe longPool.deallocate()
     }
 
+    /// Bytes that have been taken so far.
+    var footprint: Int {
+        let element = unsafe MemoryLayout<iovec>.stride
+        var bytes = used &* MemoryLayout<RequestSlot>.stride &+ longAllocated &* longVector &* element
+        for index in 0..<used {
+            if unsafe slots[index].small != nil { bytes &+= Self.shortVector &* element }
+        }
+        return bytes
+    }
+
     /// A slot with room for `vectorCount` iovecs; nil when the device has to wait for a completion first, never when nothing is in flight.
     mutating func acquire(vectorCount: Int) -> Int? {
         guard vectorCount <= longVector else { return nil }

@@ -38,9 +38,11 @@ final class FakeStorage: BlockStorage, @unchecked Sendable {
         supportsWriteZeroes = supportsDiscard
         self.logicalBlockSize = logicalBlockSize
         self.inFlightLimit = inFlightLimit
-        bytes = []
-        bytes.reserveCapacity(Int(sectors * 512))
-        for sector in 0..<sectors { bytes.append(contentsOf: repeatElement(UInt8(truncatingIfNeeded: sector &* 7 &+ 3), count: 512)) }
+        bytes = [UInt8](unsafeUninitializedCapacity: Int(sectors * 512)) { buffer, count in
+            // Each sector says which one it is.
+            for sector in 0..<Int(sectors) { memset(buffer.baseAddress! + sector * 512, Int32(truncatingIfNeeded: (sector * 7 + 3) & 0xff), 512) }
+            count = Int(sectors * 512)
+        }
         event = try EventFD()
     }
 

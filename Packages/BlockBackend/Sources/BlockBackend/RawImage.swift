@@ -5,6 +5,9 @@ public import LinuxSys
 ///
 /// Threads: as `BlockStorage` says. The image owns its descriptors, its ring and its threads; when the last reference goes it waits for what
 /// is in flight, because the kernel and the threads still use the caller's memory, and then ends them. That may be as slow as the disk.
+/// The owner thread drains before it ends: io_uring cancels what an ending thread has submitted.
+///
+/// One image is one `RawImage`: two on one file (both read-only, or the lock would refuse) know nothing of each other.
 ///
 /// System calls made after `open`: io_uring_enter (io_uring); preadv, pwritev, pread, pwrite, fdatasync, fallocate, ioctl BLKDISCARD, futex, clone
 /// (threads); read and write on the eventfd; poll in `drain`.

@@ -27,6 +27,9 @@ enum Program {
     /// How long clients may take to read their last answers and events.
     private static let farewell: UInt64 = 500_000_000
 
+    /// When the vCPU threads and the serial port have surely done what they do once.
+    private static let settling: UInt64 = 500_000_000
+
     /// Runs the machine to its end; the process's exit code.
     static func run(_ config: VmConfig) -> Int32 {
         do throws(ProgramError) {
@@ -60,7 +63,7 @@ enum Program {
         }
         defer { machine.shutDown() }
         try lift(ProgramError.machine) { () throws(MachineError) in try machine.start() }
-        ProgramMemory.releaseStartupPages()
+        loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()
         machine.shutDown()
         qmp.flush(nanoseconds: farewell)

@@ -59,7 +59,7 @@ import Testing
         let payload = Payload().mapDevices().print("<").echoPort(0x1234).printWord(at: 0xe000_0000).print(">").reset()
         let program = try Program(try arguments(payload), in: folder)
         #expect(try program.wait().code == 0)
-        #expect(try Array(Data(contentsOf: folder.file("stdout"))) == [0x3c, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3e])
+        #expect(program.outputBytes == [0x3c, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3e])
     }
 
     @Test func severalVCPUs_onlyTheFirstRunsUntilItStartsTheOthers() throws {
@@ -84,6 +84,6 @@ import Testing
         let base = try arguments(payload)
         let program = try Program(base.map { $0 == "128" ? "5120" : $0 }, in: folder)
         #expect(try program.wait().code == 0)
-        #expect(try Array(Data(contentsOf: folder.file("stdout"))) == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x80])
+        #expect(program.outputBytes == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x80])
     }
 }

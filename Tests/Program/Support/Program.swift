@@ -17,12 +17,14 @@ final class Program {
 
     private let process = Process()
     private let input = Pipe()
+    private let logs: TemporaryFolder
     private let outputFile: URL
     private let errorFile: URL
 
     init(_ arguments: [String], in folder: TemporaryFolder) throws {
-        outputFile = folder.file("stdout")
-        errorFile = folder.file("stderr")
+        logs = try TemporaryFolder()
+        outputFile = logs.file("stdout")
+        errorFile = logs.file("stderr")
         for file in [outputFile, errorFile] { _ = FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil) }
         process.executableURL = URL(filePath: try Self.path)
         process.arguments = arguments
@@ -37,6 +39,7 @@ final class Program {
 
     var processID: Int32 { process.processIdentifier }
     var isRunning: Bool { process.isRunning }
+    var outputBytes: [UInt8] { (try? Array(Data(contentsOf: outputFile))) ?? [] }
     var output: String { String(decoding: (try? Data(contentsOf: outputFile)) ?? Data(), as: UTF8.self) }
     var error: String { String(decoding: (try? Data(contentsOf: errorFile)) ?? Data(), as: UTF8.self) }
 

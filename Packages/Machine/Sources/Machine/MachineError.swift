@@ -13,7 +13,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case memory(size: UInt64, AddressSpaceError)
     case topology(CPUTopologyError)
     case vcpu(CPUError)
-    case drive(id: String, BlockError)
+    case drive(BlockError)
     case device(VirtioMMIODevice.AttachError)
     case serial(CharBackendError)
     case place(device: StaticString, AddressSpaceError)
@@ -30,7 +30,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .memory(let size, let error): "-m: cannot set up \(size >> 20) MiB of guest memory: \(error)"
         case .topology(let error): "-smp: \(error)"
         case .vcpu(let error): error.description
-        case .drive(let id, let error): "-drive \(id): \(error)"
+        case .drive(let error): "-drive: \(error)"
         case .device(let error): "-device: \(error)"
         case .serial(let error): "-serial: \(error)"
         case .place(let device, let error): "cannot place the \(device): \(error)"

@@ -60,7 +60,7 @@ extension MicroVM {
     private func realizeBlock(_ device: VmConfig.VirtioBlock) throws(MachineError) {
         // The parser has checked that the drive exists.
         guard let drive = config.drives.first(where: { $0.id == device.drive }) else { return }
-        let image = try lift({ MachineError.drive(id: drive.id, $0) }) { () throws(BlockError) in
+        let image = try lift(MachineError.drive) { () throws(BlockError) in
             try RawImage.open(RawImageOptions(drive))
         }
         let options = VirtioBlock.Options(serial: device.serial ?? "", offersDiscard: drive.discards)

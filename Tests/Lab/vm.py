@@ -184,7 +184,7 @@ class VM:
     def sh(self, command):
         """Runs a command in the guest's shell; gives its output; it must succeed."""
         self.send(f'echo "<""<"; {command}; echo ">"">$?."\n')
-        self.wait_for(r'<<\r?\n')
+        self.wait_for(r'<<\r*\n')
         start = self.read_to
         end = self.wait_for(r'>>(\d+)\.')
         output = self.console[start:end.start()].replace('\r', '')

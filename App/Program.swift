@@ -63,6 +63,7 @@ enum Program {
         }
         defer { machine.shutDown() }
         try lift(ProgramError.machine) { () throws(MachineError) in try machine.start() }
+        ProgramMemory.releaseStartupPages()
         loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()
         machine.shutDown()

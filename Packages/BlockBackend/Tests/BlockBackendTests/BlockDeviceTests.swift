@@ -18,9 +18,9 @@ private final class LoopDevice {
     deinit { _ = try? Self.losetup(["--detach", path]) }
 
     static let losetupPath = "/usr/sbin/losetup"
-    /// Loop devices need root and the kernel's driver.
+    /// Loop devices need root and the kernel's driver. In continuous integration their absence is a failure.
     static var isAvailable: Bool {
-        geteuid() == 0 && access(losetupPath, X_OK) == 0 && access("/dev/loop-control", F_OK) == 0
+        getenv("CI") != nil || geteuid() == 0 && access(losetupPath, X_OK) == 0 && access("/dev/loop-control", F_OK) == 0
     }
 
     @discardableResult

@@ -1,4 +1,4 @@
-internal import AddressSpace
+public import AddressSpace
 internal import CPU
 public import Hypervisor
 public import LinuxSys
@@ -37,6 +37,9 @@ public final class MicroVM: @unchecked Sendable {
         memory = AddressSpace(name: "memory", size: 1 << 52)
         platform = HostPlatform(memory: memory, hypervisor: hypervisor, loop: loop)
     }
+
+    /// The guest's RAM, for loaders and tools beside the machine's own. Any thread.
+    public var guestMemory: GuestMemory { memory.memory }
 
     /// Where events go. Weak: the sink usually owns a reference to the machine.
     public func reportEvents(to sink: any MachineEventSink) { eventSink = sink }

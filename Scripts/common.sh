@@ -29,18 +29,19 @@ need() {
     { tail -5 "$cache/apt.log" >&2; die "cannot install ${missing[*]}"; }
 }
 
-# watched MESSAGE PROGRESS COMMAND...: runs COMMAND quietly, printing MESSAGE and what the shell words PROGRESS give every 20 s.
+# watched MESSAGE LOG COMMAND...: runs COMMAND with its output in LOG, printing MESSAGE, the log's newest line every 20 s, and
+# the log's end when COMMAND fails.
 watched() {
-  local message=$1 progress=$2 pid rc=0 log; shift 2
-  log=$(mktemp -p "$cache" log.XXXXXX)
+  local message=$1 log=$2 pid rc=0 next=$((SECONDS + 20)); shift 2
   say "$message"
   "$@" >"$log" 2>&1 & pid=$!
-  while sleep 1; kill -0 "$pid" 2>/dev/null; do
-    ((SECONDS % 20)) || say "  ... $(eval "$progress")"
+  while sleep 0.5; kill -0 "$pid" 2>/dev/null; do
+    ((SECONDS >= next)) || continue
+    next=$((SECONDS + 20))
+    say "  ... $(tail -c 300 "$log" | tr '\r' '\n' | tail -1 | cut -c1-110)"
   done
   wait "$pid" || rc=$?
-  [ "$rc" = 0 ] || tail -30 "$log" >&2
-  rm -f "$log"
+  [ "$rc" = 0 ] || tail -40 "$log" >&2
   return "$rc"
 }
 

@@ -6,6 +6,15 @@ static inline long ckvm_set_tss_addr(int vm, unsigned long address) { return ckv
 static inline long ckvm_set_identity_map_addr(int vm, uint64_t address) { return ckvm_pointer(vm, KVM_SET_IDENTITY_MAP_ADDR, &address); }
 static inline long ckvm_create_irqchip(int vm) { return ckvm_number(vm, KVM_CREATE_IRQCHIP, 0); }
 
+// Masks all inputs of one PIC (`chip`: KVM_IRQCHIP_PIC_MASTER or KVM_IRQCHIP_PIC_SLAVE).
+static inline long ckvm_mask_pic(int vm, uint32_t chip) {
+    struct kvm_irqchip state = { .chip_id = chip };
+    long result = ckvm_pointer(vm, KVM_GET_IRQCHIP, &state);
+    if (result < 0) return result;
+    state.chip.pic.imr = 0xff;
+    return ckvm_pointer(vm, KVM_SET_IRQCHIP, &state);
+}
+
 // KVM_PIT_SPEAKER_DUMMY: KVM answers port 0x61 itself.
 static inline long ckvm_create_pit2(int vm) {
     struct kvm_pit_config config = { .flags = KVM_PIT_SPEAKER_DUMMY };

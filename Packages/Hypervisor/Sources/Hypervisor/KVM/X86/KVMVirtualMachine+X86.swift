@@ -33,8 +33,15 @@ extension KVMVirtualMachine {
     }
 
     /// PIC, I/O APIC, a local APIC for each vCPU to come, and the PIT with a speaker port that does nothing.
+    ///
+    /// The PIC starts masked, as firmware would leave it. KVM has all its inputs open with vectors from 0 on, while LINT0 of the first vCPU passes PIC
+    /// interrupts: an edge on GSI 5 would be an exception 5. A kernel that uses the PIC initializes it, which opens the inputs (8259A datasheet, ICW1); one
+    /// with hardware-reduced ACPI never touches it (Linux, null_legacy_pic), and kernels without "x86/apic: Soft disable APIC before initializing it" (5.4)
+    /// leave LINT0 as it is.
     public func createIRQChip() throws(HypervisorError) {
         try kvmCall("KVM_CREATE_IRQCHIP", ckvm_create_irqchip(file.raw))
+        try kvmCall("KVM_SET_IRQCHIP", ckvm_mask_pic(file.raw, UInt32(KVM_IRQCHIP_PIC_MASTER)))
+        try kvmCall("KVM_SET_IRQCHIP", ckvm_mask_pic(file.raw, UInt32(KVM_IRQCHIP_PIC_SLAVE)))
         try kvmCall("KVM_CREATE_PIT2", ckvm_create_pit2(file.raw))
     }
 

@@ -8,7 +8,6 @@ extension ImageFile {
         switch transfer.operation.kind {
         case .read, .write:
             let result = transfer.mustBounce || needsBounce(transfer.operation) ? bounced(&transfer, &bounce) : plain(&transfer, &bounce)
-            transfer.restore()
             return result < 0 ? result : Int32(clamping: transfer.operation.length)
         case .flush: return synchronize()
         case .discard: return discard(transfer.operation)

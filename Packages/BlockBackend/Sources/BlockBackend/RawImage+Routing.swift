@@ -90,10 +90,7 @@ extension RawImage {
             transfers[index].mustBounce = true
             return retryOnPool(index)
         }
-        guard result > 0 else {
-            transfers[index].restore()
-            return deliver(index, result, body)
-        }
+        guard result > 0 else { return deliver(index, result, body) }
         // A short transfer goes on behind what was moved; on direct images from the last whole block on, which moves some bytes twice
         // to the same place.
         let moved = UInt64(UInt32(bitPattern: result))
@@ -104,7 +101,6 @@ extension RawImage {
         }
         transfers[index].advance(by: progress)
         if transfers[index].isComplete {
-            transfers[index].restore()
             deliver(index, Int32(clamping: transfers[index].operation.length), body)
         } else {
             route(index)
@@ -118,8 +114,9 @@ extension RawImage {
         mustKick = true
     }
 
-    /// Hands a result out. The transfer's index is free before `body` runs, so that `body` may submit.
+    /// Hands a result out, and the caller's iovecs back as they were. The transfer's index is free before `body` runs, so that `body` may submit.
     func deliver(_ index: Int, _ result: Int32, _ body: (UInt64, Int32) -> Void) {
+        transfers[index].restore()
         let token = transfers[index].operation.token
         claims?.release(index)
         while let next = claims?.nextStartable() {

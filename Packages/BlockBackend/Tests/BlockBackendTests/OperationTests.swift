@@ -70,6 +70,7 @@ import Testing
         let memory = RequestMemory(count: 8192)
         #expect(try image.run(.read, memory, at: 32768) == -EIO)
         #expect(try image.run(.read, memory, at: 12288) == -EIO)
+        #expect(memory.iovecs[0].iov_len == 8192)
         let skewed = RequestMemory(count: 8192, skew: 1)
         #expect(try image.run(.read, skewed, at: 32768) == -EIO)
         #expect(try image.run(.read, skewed, at: 12288) == -EIO)

@@ -15,7 +15,8 @@ public final class Serial16550: RegionOps, ByteRegisters, CharBackendClient {
 
     private struct State {
         var uart = UARTRegisters()
-        var lineIsHigh = false
+        /// `UARTRegisters.pendingCauses` when last looked at.
+        var causes: UInt8 = 0
     }
 
     private let line: any InterruptLine
@@ -46,7 +47,7 @@ public final class Serial16550: RegionOps, ByteRegisters, CharBackendClient {
         state.withLock { state in
             let room = state.uart.wantsInput
             let value = state.uart.read(offset)
-            if offset == 0 { state.uart.refillIfInterrupting() }
+            if offset == 0 { refill(&state) }
             if !room, state.uart.wantsInput { backend.resumeReceiving() }
             updateLine(&state)
             return value
@@ -57,18 +58,24 @@ public final class Serial16550: RegionOps, ByteRegisters, CharBackendClient {
         state.withLock { state in
             let room = state.uart.wantsInput
             if let byte = state.uart.write(offset, value) { state.uart.setTransmitter(ready: backend.send(byte)) }
-            state.uart.refillIfInterrupting()
+            refill(&state)
             if !room, state.uart.wantsInput { backend.resumeReceiving() }
             updateLine(&state)
         }
     }
 
-    /// The interrupt is an edge: one pulse when the pending state begins. A driver that empties and refills the transmitter
-    /// within one interrupt gets one pulse for the whole batch, as the line was seen high all the while.
+    /// What follows from the backlog into an emptied FIFO is a new cause.
+    private func refill(_ state: inout State) {
+        updateLine(&state)
+        state.uart.refillIfInterrupting()
+    }
+
+    /// The interrupt is an edge: one pulse when a cause begins, also while another lasts. A wire that is just high would be lost for ever with a driver that
+    /// leaves its handler before every cause has ended, as Linux's does after many rounds. Filling the transmitter again is one cause, not one a byte.
     private func updateLine(_ state: inout State) {
-        let isHigh = state.uart.isInterruptPending
-        if isHigh, !state.lineIsHigh { line.pulse() }
-        state.lineIsHigh = isHigh
+        let causes = state.uart.pendingCauses
+        if causes & ~state.causes != 0 { line.pulse() }
+        state.causes = causes
     }
 
     // MARK: Host side, the loop's thread

@@ -60,7 +60,7 @@ struct UARTRegisters {
         case 0: return isDLAB ? UInt8(truncatingIfNeeded: divisor) : readData()
         case 1: return isDLAB ? UInt8(truncatingIfNeeded: divisor >> 8) : ier
         case 2:
-            refill()
+            refillIfEmpty()
             let cause = interruptCause
             if cause == IIR.transmitterEmpty { transmitterEmptyPending = false }
             return cause | (fifosEnabled ? IIR.fifosEnabled : 0)
@@ -96,7 +96,7 @@ struct UARTRegisters {
     }
 
     private mutating func readData() -> UInt8 {
-        refill()
+        refillIfEmpty()
         return fifo.popFirst() ?? 0
     }
 
@@ -108,7 +108,7 @@ struct UARTRegisters {
     }
 
     private mutating func readLineStatus() -> UInt8 {
-        refill()
+        refillIfEmpty()
         defer { overrun = false }
         return (fifo.isEmpty ? 0 : LSR.dataReady) | (overrun ? LSR.overrun : 0)
             | (transmitterReady ? LSR.transmitterEmpty : 0)
@@ -145,18 +145,26 @@ struct UARTRegisters {
 
     // MARK: Interrupt
 
-    var isInterruptPending: Bool { interruptCause != IIR.none }
+    /// What asks for an interrupt and may: bits as in IER.
+    var pendingCauses: UInt8 {
+        var causes: UInt8 = 0
+        if !fifo.isEmpty { causes |= IER.receivedData }
+        if transmitterEmptyPending { causes |= IER.transmitterEmpty }
+        if overrun { causes |= IER.lineStatus }
+        if modemDelta != 0 { causes |= IER.modemStatus }
+        return causes & ier
+    }
 
     /// By priority (datasheet, table IV). Data below the trigger level is reported as a character timeout at once: the guest
     /// need not wait four character times for a keystroke.
     private var interruptCause: UInt8 {
-        if ier & IER.lineStatus != 0, overrun { return IIR.lineStatus }
-        if ier & IER.receivedData != 0, !fifo.isEmpty {
+        let causes = pendingCauses
+        if causes & IER.lineStatus != 0 { return IIR.lineStatus }
+        if causes & IER.receivedData != 0 {
             return fifo.count >= trigger || !fifosEnabled ? IIR.receivedData : IIR.characterTimeout
         }
-        if ier & IER.transmitterEmpty != 0, transmitterEmptyPending { return IIR.transmitterEmpty }
-        if ier & IER.modemStatus != 0, modemDelta != 0 { return IIR.modemStatus }
-        return IIR.none
+        if causes & IER.transmitterEmpty != 0 { return IIR.transmitterEmpty }
+        return causes != 0 ? IIR.modemStatus : IIR.none
     }
 
     // MARK: Host side
@@ -171,12 +179,17 @@ struct UARTRegisters {
 
     mutating func receive(_ bytes: ArraySlice<UInt8>) {
         for byte in bytes { _ = backlog.append(byte) }
-        refillIfInterrupting()
+        if ier & IER.receivedData != 0 { refill() }
     }
 
     /// With the receive interrupt on, the guest need not look first.
     mutating func refillIfInterrupting() {
-        if ier & IER.receivedData != 0 { refill() }
+        if ier & IER.receivedData != 0 { refillIfEmpty() }
+    }
+
+    /// The guest empties the FIFO before it sees more: so that "data received" ends now and then, and begins again with an edge.
+    private mutating func refillIfEmpty() {
+        if fifo.isEmpty { refill() }
     }
 
     private mutating func refill() {

@@ -129,6 +129,15 @@ import Testing
         #expect(try guest.request(RequestType.read, [.writable(Guest.Place.data, 512)]).status == BlockStatus.ok)
     }
 
+    /// So that the guest's file system stops asking, instead of logging I/O errors.
+    @Test func discard_thatTheHostCannotDo_isUnsupported() throws {
+        let guest = try Guest(options: .init(offersDiscard: true))
+        try guest.start()
+        guest.fake.failures[.discard] = -EOPNOTSUPP
+        try guest.fill(Guest.Place.data, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
+        #expect(try guest.request(RequestType.discard, [.readable(Guest.Place.data, 16)]).status == BlockStatus.unsupported)
+    }
+
     @Test func write_withoutNegotiatedFlush_isFlushedBeforeItIsReported() throws {
         let guest = try Guest()
         let all = guest.offeredFeatures

@@ -19,6 +19,8 @@ struct RequestSlot {
     var written: UInt32
     /// Host address of the request's status byte.
     var status: UInt
+    /// A discard or write zeroes, which the host may turn out not to support.
+    var isRange: Bool
     fileprivate var next: Int32
     fileprivate var large: UnsafeMutablePointer<iovec>?
     fileprivate var small: UnsafeMutablePointer<iovec>?
@@ -86,7 +88,7 @@ struct RequestSlots: ~Copyable {
             index = used
             used &+= 1
             unsafe (slots + index).initialize(
-                to: RequestSlot(phase: .free, isWriteThrough: false, head: 0, written: 0, status: 0, next: -1, large: nil, small: nil))
+                to: RequestSlot(phase: .free, isWriteThrough: false, head: 0, written: 0, status: 0, isRange: false, next: -1, large: nil, small: nil))
         } else {
             if let large = unsafe large { unsafe giveLong(large) }
             return nil

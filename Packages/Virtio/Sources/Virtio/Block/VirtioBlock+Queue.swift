@@ -1,4 +1,5 @@
 internal import BlockBackend
+internal import Glibc
 
 extension VirtioBlock {
     public func queueNotified(_ index: Int) -> ServiceResult {
@@ -77,7 +78,10 @@ extension VirtioBlock {
         }
         slots.release(index)
         guard let session else { return }
-        finish(session, head: slot.head, statusAddress: slot.status, result >= 0 ? BlockStatus.ok : BlockStatus.ioError, written: result >= 0 ? slot.written : 0)
+        if result >= 0 { return finish(session, head: slot.head, statusAddress: slot.status, BlockStatus.ok, written: slot.written) }
+        // Linux stops asking after UNSUPP. A flush must never get it: file systems take it for success.
+        let isUnsupported = result == -EOPNOTSUPP && slot.isRange && slot.phase == .working
+        finish(session, head: slot.head, statusAddress: slot.status, isUnsupported ? BlockStatus.unsupported : BlockStatus.ioError, written: 0)
     }
 
     /// Writes the status and gives the chain back. The status comes before the used entry, which tells the driver to look at it.

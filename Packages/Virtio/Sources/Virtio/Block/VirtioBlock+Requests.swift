@@ -28,7 +28,7 @@ extension VirtioBlock {
             return startTransfer(session, kind, offset: offset, length: length, status: status)
         case .operation(let kind, let offset, let length, let mayUnmap):
             guard let index = slots.acquire(vectorCount: 0) else { return false }
-            remember(session, index, status: status, written: 0, changesDisk: kind != .flush)
+            remember(session, index, status: status, written: 0, kind)
             storage.submit(BlockOperation(kind, offset: offset, length: length, mayUnmap: mayUnmap, token: UInt64(index)))
             needsKick = true
             return true
@@ -46,21 +46,22 @@ extension VirtioBlock {
         }
         // SAFETY: the slot has room for `count` elements. Guest memory stays while `session` does, which ends only after a drain.
         unsafe chain.fill(vectors, part, skip: skip, length: length)
-        remember(session, index, status: status, written: kind == .read ? UInt32(truncatingIfNeeded: length) : 0, changesDisk: kind == .write)
+        remember(session, index, status: status, written: kind == .read ? UInt32(truncatingIfNeeded: length) : 0, kind)
         storage.submit(
             unsafe BlockOperation(kind, offset: offset, length: length, iovecs: vectors, count: Int32(truncatingIfNeeded: count), token: UInt64(index)))
         needsKick = true
         return true
     }
 
-    private func remember(_ session: Session, _ index: Int, status: UInt, written: UInt32, changesDisk: Bool) {
+    private func remember(_ session: Session, _ index: Int, status: UInt, written: UInt32, _ kind: BlockOperation.Kind) {
         let head = chain.head
-        let isWriteThrough = session.isWriteThrough && changesDisk
+        let isWriteThrough = session.isWriteThrough && kind != .read && kind != .flush
         slots.update(index) { slot in
             slot.head = head
             slot.status = status
             slot.written = written
             slot.isWriteThrough = isWriteThrough
+            slot.isRange = kind == .discard || kind == .writeZeroes
         }
     }
 

@@ -95,11 +95,12 @@ public final class VirtioBlock: VirtioDevice {
         session = Session(queue: queue, memory: memory, interrupt: interrupt, isWriteThrough: features & BlockFeature.flush == 0)
     }
 
-    public func drain() {
+    public func drain() -> ServiceResult {
         storage.drain { token, result in complete(token, result) }
         needsKick = false
-        guard let session else { return }
+        guard let session else { return .idle }
         publish(session)
+        return isStalled ? .again : .idle
     }
 
     public func reset() {

@@ -26,8 +26,9 @@ public protocol VirtioDevice: AnyObject {
     /// The driver says that queue `index` has new buffers; may be wrong.
     func queueNotified(_ index: Int) -> ServiceResult
     func eventSourceReady(_ descriptor: Int32) -> ServiceResult
-    /// Waits until nothing is in flight; finished requests are given back to the driver.
-    func drain()
+    /// Waits until nothing is in flight; finished requests are given back to the driver. `.again` when others in a queue have waited for them.
+    @discardableResult
+    func drain() -> ServiceResult
     /// Back to the state before activation: waits until nothing is in flight, and touches neither rings nor guest memory afterwards.
     func reset()
 }

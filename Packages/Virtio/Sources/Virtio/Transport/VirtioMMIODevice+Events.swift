@@ -23,7 +23,7 @@ extension VirtioMMIODevice {
     }
 
     /// True when the device wants to go on later.
-    private func apply(_ result: ServiceResult, _ state: inout State) -> Bool {
+    func apply(_ result: ServiceResult, _ state: inout State) -> Bool {
         switch result {
         case .idle, .fault(.dropped): return false
         case .again: return true

@@ -81,12 +81,22 @@ public final class VirtioMMIODevice: RegionOps {
     /// Back to the state after power-on; waits for what is in flight. Any thread.
     public func reset() { state.withLock { reset(&$0) } }
 
-    /// Waits until no request is in flight, and gives the finished ones back to the driver. Requests that are still queued stay queued
-    /// until the event loop runs. Any thread; for a paused machine.
+    /// Serves what the driver has queued until nothing is left and nothing is in flight. Any thread; for a machine whose vCPUs are paused, and
+    /// whose image must not change afterwards: a notification that the event loop has not seen yet then finds an empty queue.
     public func drain() {
-        state.withLock { $0.device.drain() }
-        // Requests may have been waiting for a completion, and the last one has just been delivered.
-        for event in notifications { event.signal() }
+        let isAgain = state.withLock { state in
+            // Each round ends at least one request, and there are at most as many as the queues hold, unless a guest's reads write its own rings.
+            for _ in 0...queueSizes.reduce(0, { $0 + Int($1) }) {
+                var isAgain = false
+                if state.status.isLive {
+                    for index in notifications.indices where apply(state.device.queueNotified(index), &state) { isAgain = true }
+                }
+                if apply(state.device.drain(), &state) { isAgain = true }
+                if !isAgain { return false }
+            }
+            return true
+        }
+        if isAgain { for event in notifications { event.signal() } }
     }
 
     /// The device's configuration space has changed: tells the driver (virtio 1.2, section 2.5).

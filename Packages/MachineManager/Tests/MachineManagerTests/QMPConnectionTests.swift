@@ -99,6 +99,33 @@ import Testing
         try server.client().negotiate()
     }
 
+    /// An event, too, hands the socket what waits; the requests that were read before it must not be forgotten then.
+    @Test func requestsReadWhileTheOutputWasFull_areServedAlthoughTheClientSendsNothingMore() throws {
+        var pair: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+        let socket = OwnedFD(adopting: pair[0])
+        let peer = OwnedFD(adopting: pair[1])
+        try socket.setNonBlocking(true)
+        try peer.setNonBlocking(true)
+        var connection = QMPConnection(socket)
+        try peer.writeAll(Array("1 2 ".utf8))
+        var mayRead = true
+        guard case .input(.value(1)) = connection.next(mayRead: &mayRead) else { return #expect(Bool(false)) }
+        connection.send(.string(String(repeating: "x", count: 1 << 20)))
+        guard case .wait = connection.next(mayRead: &mayRead) else { return #expect(Bool(false)) }
+        var received = [UInt8](repeating: 0, count: 1 << 16)
+        for _ in 0..<1000 where !connection.isFlushed {
+            connection.flush()
+            while let count = try? peer.read(into: &received), count > 0 {}
+        }
+        let wanted = connection.wanted
+        #expect(wanted == [.readable, .writable])
+        guard case .input(.value(2)) = connection.next(mayRead: &mayRead) else { return #expect(Bool(false)) }
+        guard case .wait = connection.next(mayRead: &mayRead) else { return #expect(Bool(false)) }
+        let wantedAtLast = connection.wanted
+        #expect(wantedAtLast == .readable)
+    }
+
     @Test func clientThatNeverReads_isBounded_andHoldsUpNobody() throws {
         let server = try TestServer()
         server.machine.setCPUs(254)

@@ -50,7 +50,8 @@ struct QMPConnection: ~Copyable {
     var wanted: EventLoop.Events {
         var events: EventLoop.Events = []
         if !atEnd, !isFull { events.insert(.readable) }
-        if waiting > 0 { events.insert(.writable) }
+        // Requests that were read while too much waited make no event of their own: the next chance to write brings them up again.
+        if waiting > 0 || inputStart < input.count { events.insert(.writable) }
         return events
     }
 

@@ -15,15 +15,6 @@ extension GuestMemory {
         try storeBits(UInt64(truncatingIfNeeded: value), at: gpa, size: MemoryLayout<T>.size)
     }
 
-    /// 16 bytes, checked once and read as two words: a descriptor.
-    public func loadPair(at gpa: UInt64) throws(GuestMemoryError) -> (low: UInt64, high: UInt64) {
-        let ticket = publisher.gate.enter()
-        defer { publisher.gate.leave(ticket) }
-        let address = try locate(gpa, 16, .read)
-        // SAFETY: locate checked 16 bytes, the section keeps them mapped.
-        return unsafe (RawMemory.load(address, size: 8), RawMemory.load(address &+ 8, size: 8))
-    }
-
     /// One atomic access with acquire order, for ring indices; `gpa` must be even.
     public func loadAcquire16(at gpa: UInt64) throws(GuestMemoryError) -> UInt16 {
         guard gpa & 1 == 0 else { throw .misaligned(address: gpa) }

@@ -49,6 +49,4 @@ final class ViewPublisher: @unchecked Sendable {
         shown.removeAll { memory in !current.ranges.contains { $0.region.memory === memory } }
         return true
     }
-
-    var retiredCount: Int { retired.count }
 }

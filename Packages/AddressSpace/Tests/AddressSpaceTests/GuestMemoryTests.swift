@@ -37,8 +37,6 @@ struct GuestMemoryTests {
         #expect(try memory.load(Int64.self, at: 0x2ff8) == -2 << 32)
         try memory.store(0xbeef as UInt16, at: GuestMemoryTests.top + 0xffe)
         #expect(try memory.load(UInt16.self, at: GuestMemoryTests.top + 0xffe) == 0xbeef)
-        let pair = try memory.loadPair(at: 0x1001)
-        #expect(pair.low == 0x1122_3344_5566_7788 && pair.high == 0)
     }
 
     @Test func ringIndices_areOneAlignedAccess() throws {

@@ -13,7 +13,7 @@ public protocol BlockStorage: AnyObject, Sendable {
     var supportsDiscard: Bool { get }
     /// True when `.writeZeroes` is served.
     var supportsWriteZeroes: Bool { get }
-    /// The block size in bytes that the guest should be told: a power of two, at least 512.
+    /// The disk's own block size in bytes, to which discards should be aligned: a power of two, at least 512. Requests count sectors of 512 bytes anyway.
     var logicalBlockSize: UInt32 { get }
     /// How many operations may be submitted and not yet delivered by `reap` or `drain`.
     var inFlightLimit: Int { get }

@@ -1,5 +1,6 @@
 import Glibc
 import LinuxSys
+import Synchronization
 import Testing
 
 @testable import BlockBackend
@@ -139,6 +140,28 @@ import Testing
         image.reap { _, _ in more += 1 }
         image.drain { _, _ in more += 1 }
         #expect(more == 0)
+    }
+
+    /// A vCPU that resets the device drains on its own thread, and may end right afterwards: neither what the owner has started, while it waits for the
+    /// device's lock, nor what the draining thread itself hands to the kernel may be cancelled or wait for the owner.
+    @Test(arguments: Configuration.all)
+    func drain_onAThreadThatThenEnds_completesWhatBothThreadsStarted(_ configuration: Configuration) throws {
+        let file = try TemporaryFile(size: 4 << 20)
+        let image = try configuration.open(file.path)
+        for _ in 0..<20 {
+            let memories = (0..<64).map { _ in RequestMemory(count: 16384) }
+            for (index, memory) in memories.enumerated() {
+                image.submit(memory.operation(index % 2 == 0 ? .write : .read, at: UInt64(index) * 16384, token: UInt64(index)))
+                if index == 31 { image.kick() }
+            }
+            let results = Mutex<[Int32]>([])
+            let thread = try OSThread.start(name: "vcpu", stackSize: 1 << 20) {
+                image.drain { _, result in results.withLock { $0.append(result) } }
+            }
+            thread.join()
+            withExtendedLifetime(memories) {}
+            #expect(results.withLock { $0 } == Array(repeating: 16384, count: 64))
+        }
     }
 
     @Test(arguments: Configuration.all)

@@ -28,17 +28,12 @@ long sys_preadv(int fd, const struct iovec *iov, int count, int64_t offset) { re
 long sys_pwritev(int fd, const struct iovec *iov, int count, int64_t offset) { return SYS_RESULT(pwritev(fd, iov, count, offset)); }
 long sys_fdatasync(int fd) { return SYS_RESULT(fdatasync(fd)); }
 long sys_fallocate(int fd, int mode, int64_t offset, int64_t length) { return SYS_RESULT(fallocate(fd, mode, offset, length)); }
-long sys_ftruncate(int fd, int64_t length) { return SYS_RESULT(ftruncate(fd, length)); }
 long sys_fstat(int fd, struct stat *out) { return SYS_RESULT(fstat(fd, out)); }
 long sys_lstat(const char *path, struct stat *out) { return SYS_RESULT(lstat(path, out)); }
 long sys_unlink(const char *path) { return SYS_RESULT(unlink(path)); }
-long sys_chmod(const char *path, unsigned mode) { return SYS_RESULT(chmod(path, mode)); }
-long sys_ioctl(int fd, unsigned long request, unsigned long argument) { return SYS_RESULT(ioctl(fd, request, argument)); }
 long sys_ioctl_pointer(int fd, unsigned long request, void *argument) { return SYS_RESULT(ioctl(fd, request, argument)); }
 long sys_get_flags(int fd) { return SYS_RESULT(fcntl(fd, F_GETFL)); }
 long sys_set_flags(int fd, int flags) { return SYS_RESULT(fcntl(fd, F_SETFL, flags)); }
-long sys_memfd(const char *name) { return SYS_RESULT(memfd_create(name, MFD_CLOEXEC)); }
-long sys_madvise(void *address, size_t length, int advice) { return SYS_RESULT(madvise(address, length, advice)); }
 long sys_ofd_lock(int fd, bool exclusive) {
     struct flock lock = { .l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
     return SYS_RESULT(fcntl(fd, F_OFD_SETLK, &lock));

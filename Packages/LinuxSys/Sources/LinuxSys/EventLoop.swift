@@ -16,8 +16,6 @@ public final class EventLoop: Sendable {
         public static let error = Events(rawValue: EPOLLERR.rawValue)
         /// Always reported, asked for or not.
         public static let hangup = Events(rawValue: EPOLLHUP.rawValue)
-        /// The peer has shut down its sending half.
-        public static let peerClosed = Events(rawValue: EPOLLRDHUP.rawValue)
     }
 
     public typealias Handler = @Sendable (Events) -> Void

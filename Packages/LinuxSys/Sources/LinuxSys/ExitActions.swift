@@ -14,13 +14,10 @@ public enum ExitActions {
     /// Forgets a registration, for a file that was removed already.
     public static func forget(_ path: Path) { exit_forget_path(path.slot) }
 
-    /// Restores the terminal and removes the registered files now.
-    public static func undoAll() { exit_undo_all() }
-
     /// From now on a fatal signal (SIGSEGV, SIGILL, SIGABRT, SIGQUIT, ...) also undoes everything before the process dies of it.
     public static func coverFatalSignals() { exit_catch_fatal_signals() }
 
-    /// `undoAll`, then ends the process at once, running no destructors: other threads may still be in the kernel.
+    /// Restores the terminal, removes the registered files, then ends the process at once, running no destructors: other threads may still be in the kernel.
     public static func exit(_ code: Int32) -> Never {
         exit_undo_all()
         _exit(code)

@@ -29,16 +29,6 @@ public struct OwnedFD: ~Copyable, Sendable {
         _ = try check(sys_set_flags(raw, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK))
     }
 
-    /// Reads at most `buffer.count` bytes; 0 at the end of the file.
-    public borrowing func read(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-        try retryInterrupted { unsafe sys_read(raw, buffer.baseAddress, buffer.count) }
-    }
-
-    /// Writes at most `buffer.count` bytes.
-    public borrowing func write(_ buffer: UnsafeRawBufferPointer) throws(Errno) -> Int {
-        try retryInterrupted { unsafe sys_write(raw, buffer.baseAddress, buffer.count) }
-    }
-
     /// Reads at most `count` bytes into `bytes` (its first `count` elements); 0 at the end of the file.
     public borrowing func read(into bytes: inout [UInt8]) throws(Errno) -> Int {
         let capacity = bytes.count

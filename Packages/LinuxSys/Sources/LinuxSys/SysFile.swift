@@ -10,7 +10,6 @@ public struct OpenFlags: OptionSet, Sendable {
     public static let writeOnly = OpenFlags(rawValue: O_WRONLY)
     public static let readWrite = OpenFlags(rawValue: O_RDWR)
     public static let create = OpenFlags(rawValue: O_CREAT)
-    public static let exclusive = OpenFlags(rawValue: O_EXCL)
     public static let truncate = OpenFlags(rawValue: O_TRUNC)
     public static let append = OpenFlags(rawValue: O_APPEND)
     public static let nonBlocking = OpenFlags(rawValue: O_NONBLOCK)
@@ -76,11 +75,6 @@ public enum SysFile {
 }
 
 extension OwnedFD {
-    /// ioctl(2) with an integer argument; the result of the call.
-    public borrowing func ioctl(_ request: UInt, _ argument: UInt = 0) throws(Errno) -> Int {
-        try check(sys_ioctl(raw, request, argument))
-    }
-
     /// Locks the whole file for this open file description (fcntl(2) OFD lock), without waiting. Throws EAGAIN or EACCES when somebody else
     /// holds a conflicting lock. The lock goes with the last duplicate of the descriptor.
     public borrowing func lock(exclusive: Bool) throws(Errno) { _ = try check(sys_ofd_lock(raw, exclusive)) }

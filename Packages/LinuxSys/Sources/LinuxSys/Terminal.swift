@@ -7,7 +7,7 @@ public enum Terminal {
     public static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
     /// Puts a terminal into raw mode: no echo, no line editing, no signals from keys, so that Ctrl-C reaches the guest. Output processing stays.
-    /// The old settings come back by `restore`, at `ExitActions.undoAll` and on fatal signals. One terminal at a time (EBUSY).
+    /// The old settings come back by `restore`, at `ExitActions.exit` and on fatal signals. One terminal at a time (EBUSY).
     public static func makeRaw(_ descriptor: Int32) throws(Errno) {
         var settings = termios()
         _ = try check(unsafe sys_tcgetattr(descriptor, &settings))
@@ -23,6 +23,13 @@ public enum Terminal {
 
     public static func restore(_ descriptor: Int32) { exit_restore_terminal(descriptor) }
 
+    /// Takes the line discipline out of a pseudo-terminal of our own: bytes pass unchanged, without echo, both ways. Not undone.
+    public static func disableProcessing(_ terminal: borrowing OwnedFD) throws(Errno) {
+        var settings = termios()
+        _ = try check(unsafe sys_tcgetattr(terminal.raw, &settings))
+        unsafe cfmakeraw(&settings)
+        _ = try check(unsafe sys_tcsetattr(terminal.raw, &settings))
+    }
 }
 
 /// The controlling end of a new pseudo-terminal.

@@ -62,13 +62,6 @@ import Testing
         #expect(unsafe mapping.base.load(fromByteOffset: 8, as: UInt64.self) == 7)
         #expect(throws: Errno.invalid) { _ = try MemoryMapping.anonymous(size: 0).size }
     }
-
-    @Test func memfd_isSharedBetweenMappings() throws {
-        let file = try MemoryMapping.memfd(named: "test", size: 8192)
-        let first = try MemoryMapping.file(file, size: 8192), second = try MemoryMapping.file(file, size: 4096, offset: 4096)
-        unsafe first.base.storeBytes(of: 42, toByteOffset: 4096, as: UInt32.self)
-        #expect(unsafe second.base.load(as: UInt32.self) == 42)
-    }
 }
 
 @Suite struct SocketTests {

@@ -20,17 +20,12 @@ long sys_preadv(int fd, const struct iovec *iov, int count, int64_t offset);
 long sys_pwritev(int fd, const struct iovec *iov, int count, int64_t offset);
 long sys_fdatasync(int fd);
 long sys_fallocate(int fd, int mode, int64_t offset, int64_t length);
-long sys_ftruncate(int fd, int64_t length);
 long sys_fstat(int fd, struct stat *out);
 long sys_lstat(const char *path, struct stat *out);
 long sys_unlink(const char *path);
-long sys_chmod(const char *path, unsigned mode);
-long sys_ioctl(int fd, unsigned long request, unsigned long argument);
 long sys_ioctl_pointer(int fd, unsigned long request, void *argument);
 long sys_get_flags(int fd);
 long sys_set_flags(int fd, int flags);
-long sys_memfd(const char *name);
-long sys_madvise(void *address, size_t length, int advice);
 
 // Open file description locks (fcntl(2)): they also exclude a second open of the file by this process, and go with the descriptor.
 long sys_ofd_lock(int fd, bool exclusive);
@@ -82,14 +77,6 @@ int sys_thread_start(pthread_t *out, size_t stack, sys_thread_body body, void *a
 int sys_gettid(void);
 // Names the calling thread; Linux keeps 15 bytes.
 void sys_thread_set_name(const char *name);
-// One CPU pause for spin waits.
-static inline void sys_cpu_relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 // Gives back the program's own code and constants that start-up has touched, and free heap pages: see ProgramMemory.
 void sys_release_program_pages(void);
@@ -97,7 +84,6 @@ void sys_release_program_pages(void);
 // Guest memory: single accesses that the compiler can neither tear, repeat nor cache.
 static inline uint16_t sys_load_acquire16(const void *address) { return __atomic_load_n((const uint16_t *)address, __ATOMIC_ACQUIRE); }
 static inline void sys_store_release16(void *address, uint16_t value) { __atomic_store_n((uint16_t *)address, value, __ATOMIC_RELEASE); }
-static inline void sys_full_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 // Wait and wake on a 32-bit word (futex(2)), for threads that sleep outside any lock. Times in nanoseconds; negative waits for ever.
 long sys_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds);

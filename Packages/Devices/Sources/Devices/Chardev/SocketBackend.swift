@@ -47,9 +47,14 @@ public final class SocketBackend: CharBackend {
 
     /// The loop's thread. A client that has gone already gives an error here and changes nothing.
     private func accept() {
-        guard !stream.isConnected, let client = try? StreamSocket.accept(listener) else { return }
-        server.pause()
-        stream.attach(CharConnection(duplex: client, isSocket: true))
+        guard !stream.isConnected else { return }
+        do throws(Errno) {
+            let client = try StreamSocket.accept(listener)
+            server.pause()
+            stream.attach(CharConnection(duplex: client, isSocket: true))
+        } catch {
+            if error != .again { server.rest() }
+        }
     }
 }
 
@@ -72,6 +77,12 @@ private final class ListenerWatch: Sendable {
 
     func pause() { modify([]) }
     func resume() { modify(.readable) }
+
+    /// After the process ran out of descriptors or memory: the client that waits keeps the socket readable, and the loop would spin.
+    func rest() {
+        pause()
+        state.withLock { $0.loop }?.after(nanoseconds: 100_000_000) { [weak self] in self?.resume() }
+    }
 
     func stop() {
         state.withLock { state in

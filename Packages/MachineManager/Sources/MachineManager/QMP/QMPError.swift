@@ -3,9 +3,6 @@ struct QMPError: Error, Equatable, Sendable {
     enum Class: String, Sendable {
         case generic = "GenericError"
         case commandNotFound = "CommandNotFound"
-        case deviceNotActive = "DeviceNotActive"
-        case deviceNotFound = "DeviceNotFound"
-        case kvmMissingCap = "KVMMissingCap"
     }
 
     let errorClass: Class

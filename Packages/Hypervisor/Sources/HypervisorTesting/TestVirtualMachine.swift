@@ -100,8 +100,6 @@ public final class TestListener: AddressSpaceListener {
 
     /// Sorted by base.
     public var ranges: [FlatRange] { state.withLock { $0.ranges } }
-    /// The ranges that a hypervisor would map into the guest.
-    public var memoryRanges: [FlatRange] { ranges.filter { $0.kind != .io } }
     public var ioEventFDs: [IOEventFD] { state.withLock { $0.events } }
     /// How many changes were told.
     public var calls: Int { state.withLock { $0.calls } }

@@ -24,7 +24,6 @@ struct KVMCapability: Sendable {
 
     // Wanted by some machines only: asked for when they come.
     static let readOnlyMemory = KVMCapability("KVM_CAP_READONLY_MEM", KVM_CAP_READONLY_MEM)
-    static let ioEventFDAnyLength = KVMCapability("KVM_CAP_IOEVENTFD_ANY_LENGTH", KVM_CAP_IOEVENTFD_ANY_LENGTH)
     static let memorySlots = KVMCapability("KVM_CAP_NR_MEMSLOTS", KVM_CAP_NR_MEMSLOTS)
     static let vcpus = KVMCapability("KVM_CAP_MAX_VCPUS", KVM_CAP_MAX_VCPUS)
     static let vcpuID = KVMCapability("KVM_CAP_MAX_VCPU_ID", KVM_CAP_MAX_VCPU_ID)

@@ -17,15 +17,17 @@ let package = Package(
         .package(path: "Packages/Machine"),
     ],
     targets: [
+        .target(name: "CRuntime", path: "App/CRuntime"),
         .executableTarget(
             name: "stratovirt",
             dependencies: [
+                "CRuntime",
                 .product(name: "Hypervisor", package: "Hypervisor"),
                 .product(name: "LinuxSys", package: "LinuxSys"),
                 .product(name: "MachineManager", package: "MachineManager"),
                 .product(name: "Machine", package: "Machine"),
             ],
-            path: "App", swiftSettings: strict),
-        .testTarget(name: "ProgramTests", 
+            path: "App/Sources", swiftSettings: strict),
+        .testTarget(name: "ProgramTests",
             dependencies: [.product(name: "LinuxSys", package: "LinuxSys")], path: "Tests/Program"),
     ])

@@ -14,6 +14,7 @@ import Testing
 
     private static let drive = ["-drive", "file=disk.img,id=d,direct=off"]
     private static let device = ["-device", "virtio-blk-device,drive=d"]
+    private static let disk = drive + device
 
     private func refuses(_ arguments: [String], _ message: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let before = folder.names
@@ -26,13 +27,13 @@ import Testing
 
     private func refusesKernel(_ bytes: [UInt8], _ message: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
         try folder.write("bad", bytes)
-        try refuses(["-kernel", "bad"] + Self.drive + Self.device, "kernel 'bad': \(message)", sourceLocation: sourceLocation)
+        try refuses(["-kernel", "bad"] + Self.disk, "kernel 'bad': \(message)", sourceLocation: sourceLocation)
     }
 
     @Test func kernel_missingOrUnreadable() throws {
-        try refuses(Self.drive, "-kernel is missing")
-        try refuses(["-kernel", "none"] + Self.drive, "kernel 'none': No such file or directory")
-        try refuses(["-kernel", "/"] + Self.drive, "kernel '/': not a regular file")
+        try refuses(Self.disk, "-kernel is missing")
+        try refuses(["-kernel", "none"] + Self.disk, "kernel 'none': No such file or directory")
+        try refuses(["-kernel", "/"] + Self.disk, "kernel '/': not a regular file")
         try refusesKernel([], "the file is empty")
     }
 
@@ -69,8 +70,8 @@ import Testing
     }
 
     @Test func commandLine_longerThanTheKernelAccepts() throws {
-        try refuses(["-kernel", kernel, "-append", String(repeating: "x", count: 3000)] + Self.drive,
-                    "kernel command line has 3000 bytes, this kernel accepts 2047")
+        try refuses(["-kernel", kernel, "-append", String(repeating: "x", count: 3000)] + Self.disk,
+                    "kernel command line has 3036 bytes, this kernel accepts 2047")
     }
 
     @Test func options_unknownUnsupportedOrWrong() throws {
@@ -100,7 +101,7 @@ import Testing
         // A file that not even root may open for writing.
         try refuses(["-kernel", kernel, "-drive", "file=/sys/kernel/notes,id=d,direct=off"] + Self.device,
                     "-drive: drive '/sys/kernel/notes' cannot be opened for writing (Permission denied); use readonly=on or make it writable")
-        try refuses(["-kernel", kernel, "-drive", "file=disk.img,id=e,direct=off", "-device", "virtio-blk-device,drive=e"] + Self.drive + Self.device,
+        try refuses(["-kernel", kernel, "-drive", "file=disk.img,id=e,direct=off", "-device", "virtio-blk-device,drive=e"] + Self.disk,
                     "-drive: drive 'disk.img' is already in use by another drive or process")
     }
 
@@ -114,9 +115,9 @@ import Testing
     }
 
     @Test func socketsAndFiles_thatCannotBeMade() throws {
-        let result = try Program.run(["-kernel", kernel, "-qmp", "unix:/nonexistent/q,server,nowait"] + Self.drive, in: folder)
+        let result = try Program.run(["-kernel", kernel, "-qmp", "unix:/nonexistent/q,server,nowait"] + Self.disk, in: folder)
         #expect(result.error == "stratovirt: -qmp: cannot listen on unix:/nonexistent/q: No such file or directory\n")
-        let other = try Program.run(["-kernel", kernel, "-serial", "file,path=/nonexistent/x"] + Self.drive, in: folder)
+        let other = try Program.run(["-kernel", kernel, "-serial", "file,path=/nonexistent/x"] + Self.disk, in: folder)
         #expect(other.error == "stratovirt: -serial: cannot open /nonexistent/x: No such file or directory\n")
         #expect(other.code == 1)
     }
@@ -125,7 +126,7 @@ import Testing
         let first = try Program(["-kernel", try folder.write("spin.bin", Payload().print("up").spin().bytes), "-m", "128", "-serial", "stdio",
                                  "-qmp", "unix:q.sock,server,nowait"] + Self.drive, in: folder)
         try first.waitForOutput("up")
-        try refuses(["-kernel", kernel] + ["-drive", "file=/dev/null,id=d"], "-qmp: cannot listen on unix:q.sock: it is in use")
+        try refuses(["-kernel", kernel, "-initrd", kernel], "-qmp: cannot listen on unix:q.sock: it is in use")
         #expect(first.isRunning)
         #expect(try QMPClient.greeted(path: folder.path("q.sock")).execute("quit")["return"] != nil)
     }

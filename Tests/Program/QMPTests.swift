@@ -49,6 +49,16 @@ import Testing
         #expect(!folder.names.contains("q.sock"))
     }
 
+    @Test func commandsBehindQuit_findTheMachineShutDown() throws {
+        let client = try QMPClient.greeted(path: socket)
+        try client.send("{\"execute\":\"quit\"}{\"execute\":\"stop\"}")
+        #expect(try client.receive()["return"] != nil)
+        var message = try client.receive()
+        while message["event"] != nil { message = try client.receive() }
+        #expect((message["error"] as? QMPClient.Message)?["desc"] as? String == "the virtual machine is shut down")
+        #expect(try program.wait().code == 0)
+    }
+
     @Test func systemReset_tellsResetThenShutdown() throws {
         let client = try QMPClient.greeted(path: socket)
         #expect(try client.execute("system_reset")["return"] != nil)

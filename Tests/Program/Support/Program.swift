@@ -21,12 +21,12 @@ final class Program {
     private let outputFile: URL
     private let errorFile: URL
 
-    init(_ arguments: [String], in folder: TemporaryFolder) throws {
+    init(_ arguments: [String], executable: String? = nil, in folder: TemporaryFolder) throws {
         logs = try TemporaryFolder()
         outputFile = logs.file("stdout")
         errorFile = logs.file("stderr")
         for file in [outputFile, errorFile] { _ = FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil) }
-        process.executableURL = URL(filePath: try Self.path)
+        process.executableURL = URL(filePath: try executable ?? Self.path)
         process.arguments = arguments
         process.currentDirectoryURL = folder.url
         process.standardInput = input

@@ -18,6 +18,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable, CustomStringConvertib
     public static let noEntry = Errno(ENOENT)
     public static let interrupted = Errno(EINTR)
     public static let io = Errno(EIO)
+    public static let badDescriptor = Errno(EBADF)
     public static let again = Errno(EAGAIN)
     public static let noMemory = Errno(ENOMEM)
     public static let accessDenied = Errno(EACCES)

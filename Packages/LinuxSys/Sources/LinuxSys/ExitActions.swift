@@ -6,15 +6,15 @@ public enum ExitActions {
     /// A file that is removed at the end of the process.
     public struct Path: Sendable { let slot: Int }
 
-    /// Registers the file at `path` for removal; at most 32 paths of less than 256 bytes.
+    /// Registers the file that is at `path` now for removal; at most 32 paths of less than 256 bytes. A file that takes its place is left alone.
     public static func remove(path: String) throws(Errno) -> Path {
         Path(slot: try check(unsafe exit_add_path(path)))
     }
 
-    /// Forgets a registration, for a file that was removed already.
-    public static func forget(_ path: Path) { exit_forget_path(path.slot) }
+    /// Removes a registered file now.
+    public static func removeNow(_ path: Path) { exit_remove_path(path.slot) }
 
-    /// From now on a fatal signal (SIGSEGV, SIGILL, SIGABRT, SIGQUIT, ...) also undoes everything before the process dies of it.
+    /// From now on a signal that ends the process (SIGSEGV, SIGABRT, SIGQUIT, SIGUSR1, ...; not SIGKILL) also undoes everything before the process dies of it.
     public static func coverFatalSignals() { exit_catch_fatal_signals() }
 
     /// Restores the terminal, removes the registered files, then ends the process at once, running no destructors: other threads may still be in the kernel.

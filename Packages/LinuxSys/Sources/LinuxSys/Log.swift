@@ -72,12 +72,3 @@ public enum Log {
         return "\(date)T\(time).\(padded(now.tv_nsec, 9))"
     }
 }
-
-/// The environment and arguments of the process, without Foundation.
-public enum ProcessEnvironment {
-    /// The value of an environment variable.
-    public static func value(_ name: String) -> String? {
-        guard let text = unsafe getenv(name) else { return nil }
-        return unsafe String(cString: text)
-    }
-}

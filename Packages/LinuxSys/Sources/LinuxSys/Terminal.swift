@@ -7,18 +7,9 @@ public enum Terminal {
     public static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
     /// Puts a terminal into raw mode: no echo, no line editing, no signals from keys, so that Ctrl-C reaches the guest. Output processing stays.
-    /// The old settings come back by `restore`, at `ExitActions.exit` and on fatal signals. One terminal at a time (EBUSY).
+    /// Comes back after a stop (SIGCONT) in the foreground. The old settings come back by `restore`, at `ExitActions.exit` and on fatal signals. One terminal at a time (EBUSY).
     public static func makeRaw(_ descriptor: Int32) throws(Errno) {
-        var settings = termios()
-        _ = try check(unsafe sys_tcgetattr(descriptor, &settings))
-        _ = try check(unsafe exit_keep_terminal(descriptor, &settings))
-        let outputFlags = settings.c_oflag
-        unsafe cfmakeraw(&settings)
-        settings.c_oflag = outputFlags
-        do { _ = try check(unsafe sys_tcsetattr(descriptor, &settings)) } catch {
-            exit_restore_terminal(descriptor)
-            throw error
-        }
+        _ = try check(exit_make_raw(descriptor))
     }
 
     public static func restore(_ descriptor: Int32) { exit_restore_terminal(descriptor) }

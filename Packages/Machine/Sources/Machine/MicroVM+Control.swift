@@ -49,11 +49,16 @@ extension MicroVM: MachineControl {
     /// A microVM has no firmware that could start it again: a reset is the end, as in StratoVirt.
     public func requestReset() throws(MachineControlError) {
         guard state.state != .shutdown else { throw .wrongState(VMTransitionError(from: .shutdown, to: .running)) }
+        change(to: .shutdown)
         emit(.reset(guest: false))
         end(.resetCommand)
     }
 
-    public func requestQuit() { end(.quitCommand) }
+    /// Whatever command follows finds the machine shut down.
+    public func requestQuit() {
+        change(to: .shutdown)
+        end(.quitCommand)
+    }
 
     public func cpus() -> [CPUInfo] {
         vcpus.map { CPUInfo(id: UInt32($0.id), threadID: $0.threadID, place: place(of: $0.id)) }

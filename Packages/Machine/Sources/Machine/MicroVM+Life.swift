@@ -5,11 +5,11 @@ public import MachineManager
 internal import Virtio
 
 extension MicroVM {
-    /// Step 4 of a start: the serial port begins to listen, then each vCPU thread puts its registers into the hypervisor and enters the guest, or waits for
+    /// Step 4 of a start: the serial port gets its peer, then each vCPU thread puts its registers into the hypervisor and enters the guest, or waits for
     /// `resume` when the configuration says so.
     public func start() throws(MachineError) {
         guard isRealized, state.state == .created else { throw .wrongState }
-        try platform.start()
+        if let serial = config.serial { try platform.startSerial(serial) }
         let paused = config.startsPaused
         do throws(VMTransitionError) { try state.change(to: paused ? .paused : .running) } catch { throw .wrongState }
         // The first vCPU last: it may start the others as soon as it runs.

@@ -15,7 +15,7 @@ extension MicroVM {
         try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.createIRQChip() }
         let topology = try lift(MachineError.topology) { () throws(CPUTopologyError) in try CPUTopology(config.processors) }
         try realizeVCPUs(topology)
-        try platform.realizeFixedDevices(serial: config.serial) { [weak self] reason in self?.guestRequestedEnd(reason) }
+        try platform.realizeFixedDevices { [weak self] reason in self?.guestRequestedEnd(reason) }
         for device in config.devices {
             switch device {
             case .virtioBlock(let block): try realizeBlock(block)

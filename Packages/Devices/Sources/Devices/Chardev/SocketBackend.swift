@@ -41,8 +41,7 @@ public final class SocketBackend: CharBackend {
         server.stop()
         stream.stop()
         guard server.removeOnce() else { return }
-        try? SysFile.remove(path)
-        ExitActions.forget(cleanup)
+        ExitActions.removeNow(cleanup)
     }
 
     /// The loop's thread. A client that has gone already gives an error here and changes nothing.

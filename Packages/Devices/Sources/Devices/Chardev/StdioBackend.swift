@@ -24,13 +24,15 @@ public final class StdioBackend: CharBackend {
             rawTerminal.withLock { $0 = 0 }
         }
         try stream.start(on: loop, client: client)
-        let input = StandardStream(0, .readOnly)
-        let output = StandardStream(1, .writeOnly)
-        let isSocket = output.kind == .socket
-        let largestWrite = output.kind == .characterDevice ? 256 : 4096
-        stream.attach(
-            CharConnection(
-                input: input.take(), output: output.take(), isSocket: isSocket, largestWrite: largestWrite))
+        do throws(Errno) {
+            let input = try StandardStream(0, .readOnly)
+            let output = try StandardStream(1, .writeOnly)
+            let isSocket = output.kind == .socket
+            let largestWrite = output.kind == .characterDevice ? 256 : 4096
+            stream.attach(
+                CharConnection(
+                    input: input.take(), output: output.take(), isSocket: isSocket, largestWrite: largestWrite))
+        } catch { throw .terminal(error) }
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
@@ -52,11 +54,20 @@ private struct StandardStream: ~Copyable {
     private let file: OwnedFD?
     let kind: FileStatus.Kind
 
-    init(_ number: Int32, _ flags: OpenFlags) {
+    /// Throws when no descriptor is left: a guest's console must not vanish without a word.
+    init(_ number: Int32, _ flags: OpenFlags) throws(Errno) {
         let shared = OwnedFD(adopting: number)
-        kind = (try? SysFile.status(of: shared))?.kind ?? .other
-        var file = try? shared.duplicate()
+        let duplicate: Result<Int32, Errno>
+        do throws(Errno) { duplicate = .success(try shared.duplicate().take()) } catch { duplicate = .failure(error) }
+        let kind = (try? SysFile.status(of: shared))?.kind ?? .other
         _ = shared.take()  // stays open: it is the process's
+        self.kind = kind
+        var file: OwnedFD?
+        switch duplicate {
+        case .success(let raw): file = OwnedFD(adopting: raw)
+        case .failure(.badDescriptor): file = nil
+        case .failure(let error): throw error
+        }
         if kind == .fifo || kind == .characterDevice,
             let own = try? SysFile.open("/proc/self/fd/\(number)", [flags, .nonBlocking, .noControllingTerminal])
         {

@@ -56,20 +56,28 @@ long sys_tcsetattr(int fd, const struct termios *settings);
 // What must be undone on every way out of the process, also by a fatal signal: one terminal's settings, and files to remove. The handlers use only
 // async-signal-safe calls and take no lock (a handler that takes a lock held by the interrupted thread hangs for ever).
 enum { EXIT_PATH_LIMIT = 32, EXIT_PATH_LENGTH = 256 };
-long exit_keep_terminal(int fd, const struct termios *settings);
+// Raw mode (output processing stays), again after each SIGCONT; 0 or -errno, EBUSY while another terminal is kept.
+long exit_make_raw(int fd);
 void exit_restore_terminal(int fd);
-// Slot number, or -errno (ENOSPC, ENAMETOOLONG).
+// Registers an existing file: slot number, or -errno (ENOSPC, ENAMETOOLONG).
 long exit_add_path(const char *path);
-void exit_forget_path(long slot);
+// Removes the file, unless another one is in its place by now, and frees the slot.
+void exit_remove_path(long slot);
 // Restores and removes everything registered; may be called more than once.
 void exit_undo_all(void);
-// On SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGQUIT: undo, then die of the same signal.
+// On signals that end the process: undo, then die of the same signal.
 void exit_catch_fatal_signals(void);
 
-// Blocks SIGTERM, SIGINT and SIGHUP for this thread and those it starts, ignores SIGPIPE; a descriptor that reads what was blocked, or -errno.
+// Blocks SIGTERM, SIGINT and SIGHUP, and no other signal, for this thread and those it starts, ignores SIGPIPE and SIGXFSZ; a descriptor that reads what was blocked, or -errno.
 long sys_signals_to_descriptor(void);
 // The next signal's number, 0 when none waits.
 int sys_next_signal(int fd, int *sender);
+
+// The words of the command line; NULL beyond the last.
+int sys_argument_count(void);
+const char *sys_argument(int index);
+// Opens /dev/null in the place of each closed standard descriptor, so that no other file gets its number.
+void sys_open_standard_streams(void);
 
 // Threads. The start routine's signature differs between C libraries in nullability; the shim fixes it.
 typedef void *(*sys_thread_body)(void *argument);

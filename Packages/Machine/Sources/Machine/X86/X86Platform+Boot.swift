@@ -16,7 +16,7 @@ extension X86Platform {
             try X86MemoryLayout(ramSize: config.memory.size, gapStart: Self.gapStart, gapEnd: Self.gapEnd)
         }
         let apicIDs = (0..<topology.cpus).map { topology.apicID(of: $0) }
-        try writeACPITables(apicIDs: apicIDs, slots: slots)
+        try writeACPITables(apicIDs: apicIDs, slots: slots, hasSerial: config.serial != nil)
         let words = [config.boot.kernelArguments] + slots.map(\.virtioMMIOCommandLineWord)
         let boot = X86BootConfiguration(
             kernelPath: config.boot.kernel, initrdPath: config.boot.initrd,
@@ -25,7 +25,7 @@ extension X86Platform {
         return try lift(MachineError.boot) { () throws(BootError) in try X86Boot.load(boot, into: memory.memory) }
     }
 
-    private func writeACPITables(apicIDs: [UInt32], slots: [SysBusSlot]) throws(MachineError) {
+    private func writeACPITables(apicIDs: [UInt32], slots: [SysBusSlot], hasSerial: Bool) throws(MachineError) {
         var configuration = ACPIConfiguration(apicIDs: apicIDs, devices: slots.map(\.acpiDevice))
         configuration.hasSerial = hasSerial
         configuration.baseAddress = X86MemoryLayout.acpi

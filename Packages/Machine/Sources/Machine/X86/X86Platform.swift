@@ -39,18 +39,8 @@ final class X86Platform {
     /// The APIC id.
     static func hardwareID(of index: Int, in topology: CPUTopology) -> UInt32 { topology.apicID(of: index) }
 
-    var hasSerial: Bool { serial != nil }
-
-    /// Serial port, keyboard controller, clock and power. `end` is called on a vCPU's thread when the guest turns the machine off or resets it.
-    func realizeFixedDevices(
-        serial config: VmConfig.Chardev?, end: @escaping @Sendable (ShutdownReason) -> Void
-    ) throws(MachineError) {
-        if let config {
-            let backend = try lift(MachineError.serial) { () throws(CharBackendError) in try Self.backend(config.backend) }
-            let serial = Serial16550(line: try line(Serial16550.gsi), backend: backend)
-            try place("serial port") { () throws(AddressSpaceError) in try serial.attach(to: ports.root) }
-            self.serial = serial
-        }
+    /// Keyboard controller, clock and power. `end` is called on a vCPU's thread when the guest turns the machine off or resets it.
+    func realizeFixedDevices(end: @escaping @Sendable (ShutdownReason) -> Void) throws(MachineError) {
         let clock = CMOSRTC(line: try line(CMOSRTC.gsi), loop: loop)
         let button = PowerButton(line: try line(PowerButton.gsi))
         let keyboard = I8042(reset: { end(.guestReset) })
@@ -63,6 +53,15 @@ final class X86Platform {
             try button.attach(to: memory.root)
         }
         powerButton = button
+    }
+
+    /// The serial port and its peer, served from now on. The last thing before vCPUs start: a start that fails must leave no file, socket or raw terminal.
+    func startSerial(_ config: VmConfig.Chardev) throws(MachineError) {
+        let backend = try lift(MachineError.serial) { () throws(CharBackendError) in try Self.backend(config.backend) }
+        let serial = Serial16550(line: try line(Serial16550.gsi), backend: backend)
+        try place("serial port") { () throws(AddressSpaceError) in try serial.attach(to: ports.root) }
+        self.serial = serial
+        try lift(MachineError.serial) { () throws(CharBackendError) in try serial.start(on: loop) }
     }
 
     private func line(_ gsi: UInt32) throws(MachineError) -> any InterruptLine {
@@ -84,12 +83,6 @@ final class X86Platform {
             StandardStreams.output(pty.announcement + "\n")
             return pty
         }
-    }
-
-    /// The serial port's peer is served from now on.
-    func start() throws(MachineError) {
-        guard let serial else { return }
-        try lift(MachineError.serial) { () throws(CharBackendError) in try serial.start(on: loop) }
     }
 
     func stop() { serial?.stop() }

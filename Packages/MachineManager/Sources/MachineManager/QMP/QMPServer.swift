@@ -19,8 +19,7 @@ public enum QMPServerError: Error, Equatable, Sendable, CustomStringConvertible 
 public final class QMPServer: MachineEventSink, Sendable {
     private struct Endpoint: Sendable {
         let listener: QMPListener
-        /// The socket file, and its registration for removal at exit.
-        let path: String?
+        /// The socket file's registration for removal at exit.
         let exitPath: ExitActions.Path?
     }
 
@@ -62,19 +61,19 @@ public final class QMPServer: MachineEventSink, Sendable {
 
     private func serve(_ socket: consuming OwnedFD, path: String?) throws(Errno) {
         var exitPath: ExitActions.Path?
-        do {
-            if let path { exitPath = try ExitActions.remove(path: path) }
+        if let path {
+            do throws(Errno) { exitPath = try ExitActions.remove(path: path) } catch {
+                try? SysFile.remove(path)
+                throw error
+            }
+        }
+        do throws(Errno) {
             let listener = try QMPListener(socket, loop: loop, dispatcher: dispatcher) { [weak self] in self?.deliverEvents() }
-            endpoints.withLock { $0.append(Endpoint(listener: listener, path: path, exitPath: exitPath)) }
+            endpoints.withLock { $0.append(Endpoint(listener: listener, exitPath: exitPath)) }
         } catch {
-            Self.removeSocketFile(path, exitPath)
+            if let exitPath { ExitActions.removeNow(exitPath) }
             throw error
         }
-    }
-
-    private static func removeSocketFile(_ path: String?, _ exitPath: ExitActions.Path?) {
-        if let path { try? SysFile.remove(path) }
-        if let exitPath { ExitActions.forget(exitPath) }
     }
 
     /// Tells every connected client of an event. A client that has not sent a command yet gets it after the answer to its first one, and a command's own
@@ -134,7 +133,7 @@ public final class QMPServer: MachineEventSink, Sendable {
         }
         for endpoint in old {
             endpoint.listener.close()
-            Self.removeSocketFile(endpoint.path, endpoint.exitPath)
+            if let exitPath = endpoint.exitPath { ExitActions.removeNow(exitPath) }
         }
     }
 }

@@ -34,6 +34,7 @@ enum Program {
     static func run(_ config: VmConfig) -> Int32 {
         do throws(ProgramError) {
             try startLog(config.log)
+            warnOfUnused(config)
             return try runMachine(config)
         } catch {
             StandardStreams.error("stratovirt: \(error)\n")
@@ -71,6 +72,16 @@ enum Program {
         guard case .failure(let reason) = machine.endReason else { return 0 }
         StandardStreams.error("stratovirt: \(reason)\n")
         return 1
+    }
+
+    /// Nothing on the command line is passed over in silence.
+    private static func warnOfUnused(_ config: VmConfig) {
+        for chardev in config.chardevs { Log.warn("-chardev: nothing uses \(chardev.id)") }
+        for drive in config.drives {
+            let isUsed = config.devices.contains { if case .virtioBlock(let device) = $0 { device.drive == drive.id } else { false } }
+            if !isUsed { Log.warn("-drive: no -device uses \(drive.id)") }
+        }
+        if config.memory.maximum ?? config.memory.size > config.memory.size { Log.warn("-m: maxmem= has no effect: memory cannot be added yet") }
     }
 
     private static func startLog(_ target: VmConfig.LogTarget) throws(ProgramError) {

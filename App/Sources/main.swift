@@ -2,8 +2,13 @@ internal import LinuxSys
 internal import MachineManager
 
 // A start, step by step: see ARCHITECTURE.md.
+StandardStreams.openMissing()
+guard let words = ProcessEnvironment.arguments else {
+    StandardStreams.error("stratovirt: the command line is not valid UTF-8\n")
+    ExitActions.exit(1)
+}
 do throws(CommandLineError) {
-    switch try CommandLineParser.parse(Array(CommandLine.arguments.dropFirst())) {
+    switch try CommandLineParser.parse(words) {
     case .help: StandardStreams.output(CommandLineParser.helpText)
     case .version: StandardStreams.output(CommandLineParser.versionText)
     case .run(let config): ExitActions.exit(Program.run(config))

@@ -1,5 +1,8 @@
 """Kernels of every format, numbers of processors, sizes of memory, and ways of telling a guest its devices."""
+import os
 import re
+import shutil
+import struct
 import time
 
 import vm
@@ -34,6 +37,14 @@ class Kernels(LabCase):
         if vm.QEMU:
             self.skipTest('QEMU cannot load a flat binary')
         self.boots(kernel=vm.SMALL_FLAT)
+
+    def test_elf_vmlinux_whose_entry_is_virtual_boots_through_its_pvh_note(self):
+        kernel = os.path.join(self.dir, 'vmlinux-pvh')
+        shutil.copy(vm.SMALL, kernel)
+        with open(kernel, 'r+b') as elf:
+            elf.seek(24)  # e_entry
+            elf.write(struct.pack('<Q', 0xffffffff81000000))
+        self.boots(kernel=kernel)
 
     def test_initrd_is_found_and_run_by_small_kernel(self):
         m = self.vm(kernel=vm.SMALL_BZIMAGE, initrd=vm.STOCK_INITRD, append=APPEND.replace('root=/dev/vda', ''))

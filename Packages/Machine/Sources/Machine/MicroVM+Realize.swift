@@ -63,7 +63,8 @@ extension MicroVM {
         let image = try lift(MachineError.drive) { () throws(BlockError) in
             try RawImage.open(RawImageOptions(drive))
         }
-        let options = VirtioBlock.Options(serial: device.serial ?? "", offersDiscard: drive.discards)
+        let options = VirtioBlock.Options(
+            serial: device.serial ?? "", offersDiscard: drive.discards, offersWriteZeroes: drive.discards)
         disks.append(
             try lift(MachineError.device) { () throws(VirtioMMIODevice.AttachError) in
                 try VirtioMMIODevice.attach(

@@ -37,6 +37,15 @@ import Testing
         #expect(try guest.request(RequestType.writeZeroes, segment(guest, 0, 1, 1)).status == BlockStatus.ok)
     }
 
+    @Test func zeroesBeyondTheAdvertisedLimit_areAnErrorWhereADiscardIsNot() throws {
+        let guest = try Guest(FakeStorage(sectors: 65_600), options: .init(offersDiscard: true, offersWriteZeroes: true))
+        try guest.start()
+        #expect(try guest.request(RequestType.writeZeroes, segment(guest, 0, 65_537)).status == BlockStatus.ioError)
+        #expect(guest.fake.started.isEmpty)
+        #expect(try guest.request(RequestType.writeZeroes, segment(guest, 0, 65_536)).status == BlockStatus.ok)
+        #expect(try guest.request(RequestType.discard, segment(guest, 0, 65_537)).status == BlockStatus.ok)
+    }
+
     @Test func ranges_thatWrapOrLeaveTheDisk_areErrors() throws {
         let guest = try guest()
         for (sector, count) in [(2048, 1), (2047, 2), (.max, 1), (.max - 1, 4), (0, .max), (0, 4_194_304), (1 << 55, 1)] as [(UInt64, UInt32)] {

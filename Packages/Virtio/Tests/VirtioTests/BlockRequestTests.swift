@@ -171,7 +171,7 @@ import Testing
         #expect(field(36, 4) == 4_194_303)
         #expect(field(40, 4) == 1)
         #expect(field(44, 4) == 8)
-        #expect(field(48, 4) == 4_194_303)
+        #expect(field(48, 4) == 65_536)
         #expect(field(52, 4) == 1)
         #expect(field(56, 1) == 1)
         #expect(field(60, 8) == 0)

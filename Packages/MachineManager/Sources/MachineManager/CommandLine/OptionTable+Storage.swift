@@ -13,7 +13,7 @@ extension OptionTable {
                     ParameterSpec("direct", .onOff, "bypass the host's page cache; default on"),
                     ParameterSpec("aio", .choice(["io_uring", "threads"], later: ["native", "off"]), "default: the best that works"),
                     ParameterSpec("media", .choice(["disk"], later: ["cdrom"]), "default disk"),
-                    ParameterSpec("discard", .onOff, "pass discards to the file; default off"),
+                    ParameterSpec("discard", .onOff, "pass the guest's discards and zero writes to the file; default off"),
                     ParameterSpec("detect-zeroes", .choice(["off"], later: ["on", "unmap"]), "default off"),
                     ParameterSpec("unit", .unsupported),
                     ParameterSpec("throttling.iops-total", .unsupported),

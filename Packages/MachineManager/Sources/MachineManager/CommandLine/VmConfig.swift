@@ -118,7 +118,7 @@ extension VmConfig {
         /// Bypass the host's page cache (O_DIRECT).
         public var isDirect = true
         public var asyncIO = AsyncIO.automatic
-        /// The guest's discards are passed to the file.
+        /// The guest's discards and writes of zeroes are passed to the file.
         public var discards = false
 
         public init(id: String, file: String) {

@@ -12,8 +12,11 @@ public enum BlockFeature {
 /// `struct virtio_blk_config` (virtio 1.2, section 5.2.4) up to `write_zeroes_may_unmap` and its padding.
 struct BlockConfigurationSpace {
     static let size = 60
-    /// The most sectors of one discard or write zeroes request: what fits a 31-bit count of bytes.
-    static let maximumRangeSectors: UInt32 = UInt32(Int32.max) >> 9
+    /// The most sectors of one discard: what fits a 31-bit count of bytes.
+    static let maximumDiscardSectors: UInt32 = UInt32(Int32.max) >> 9
+    /// The most sectors of one write zeroes request, 32 MiB: where the host's file system has no quicker way the zeros are really written, and whoever
+    /// waits for the device waits for that.
+    static let maximumZeroSectors: UInt32 = (32 << 20) >> 9
 
     private var bytes = [UInt8](repeating: 0, count: size)
 
@@ -24,12 +27,12 @@ struct BlockConfigurationSpace {
         put(UInt32(BlockSector.size), at: 20)
         put(UInt16(1), at: 34)
         if let discardAlignment {
-            put(Self.maximumRangeSectors, at: 36)
+            put(Self.maximumDiscardSectors, at: 36)
             put(UInt32(1), at: 40)
             put(discardAlignment, at: 44)
         }
         if let writeZeroesMayUnmap {
-            put(Self.maximumRangeSectors, at: 48)
+            put(Self.maximumZeroSectors, at: 48)
             put(UInt32(1), at: 52)
             put(UInt8(writeZeroesMayUnmap ? 1 : 0), at: 56)
         }

@@ -100,7 +100,8 @@ extension VirtioBlock {
             return .answer(status: features & feature == 0 ? BlockStatus.unsupported : BlockStatus.ioError, written: 0)
         }
         if segment.hasUnknownFlags || (kind == .discard && segment.mayUnmap) { return .answer(status: BlockStatus.unsupported, written: 0) }
-        guard chain.readableBytes == BlockRequestHeader.size + BlockRangeSegment.size, segment.sectorCount <= BlockConfigurationSpace.maximumRangeSectors,
+        let limit = kind == .discard ? BlockConfigurationSpace.maximumDiscardSectors : BlockConfigurationSpace.maximumZeroSectors
+        guard chain.readableBytes == BlockRequestHeader.size + BlockRangeSegment.size, segment.sectorCount <= limit,
             let offset = BlockSector.offset(of: segment.sector, count: UInt64(segment.sectorCount), capacity: storage.sectorCount)
         else { return .answer(status: BlockStatus.ioError, written: 0) }
         if segment.sectorCount == 0 { return .answer(status: BlockStatus.ok, written: 0) }

@@ -79,6 +79,16 @@ const char *sys_argument(int index);
 // Opens /dev/null in the place of each closed standard descriptor, so that no other file gets its number.
 void sys_open_standard_streams(void);
 
+// What the parent left open.
+enum { DESCRIPTOR_CHUNK = 256 };
+// Which of the descriptors first..<first + DESCRIPTOR_CHUNK are open: their count, and their numbers in `numbers`, which has that many places.
+int sys_open_descriptors(int first, int *numbers);
+// close_range(2) to the highest number; nothing happens on a kernel before 5.9, which lacks it.
+void sys_close_descriptors_from(unsigned first);
+void sys_set_close_on_exec(int fd);
+// Whether it is a tap or /dev/vhost-net.
+bool sys_is_network_device(int fd);
+
 // Threads. The start routine's signature differs between C libraries in nullability; the shim fixes it.
 typedef void *(*sys_thread_body)(void *argument);
 int sys_thread_start(pthread_t *out, size_t stack, sys_thread_body body, void *argument);

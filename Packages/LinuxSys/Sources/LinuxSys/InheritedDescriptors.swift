@@ -1,0 +1,89 @@
+internal import CLinuxSys
+internal import Glibc
+internal import Synchronization
+
+/// The descriptors from 3 on that were open when the program started: what the command line and QMP name by number (`fd=`, `fds=`, `vhostfd=`).
+///
+/// A number that the program opened later is never taken for one of them. Any thread, but `capture`.
+public enum InheritedDescriptors {
+    /// Numbers from here on are closed at the start: looking for them would cost every start some milliseconds where the limit on open files is high.
+    public static let limit: Int32 = 4096
+
+    private static let table = Mutex(Table())
+
+    /// Notes what is open and sets close-on-exec. At the start of the program, before it opens anything and before it has a second thread.
+    public static func capture() {
+        sys_close_descriptors_from(UInt32(limit))
+        let numbers = openNumbers(in: 3..<limit)
+        for number in numbers { sys_set_close_on_exec(number) }
+        table.withLock { $0 = Table(numbers) }
+    }
+
+    /// Hands over a descriptor; once.
+    public static func take(_ number: Int32) throws(InheritedDescriptorError) -> OwnedFD {
+        OwnedFD(adopting: try table.withLock { table throws(InheritedDescriptorError) in try table.take(number) })
+    }
+
+    /// Closes what nobody has taken: a leak of the parent must not become the VMM's. Taps and vhost-net stay, since a `netdev_add` to come may name them.
+    public static func closeUnnamed() {
+        table.withLock { $0.closeUnnamed() }
+    }
+
+    static func openNumbers(in range: Range<Int32>) -> [Int32] {
+        let chunk = Int(DESCRIPTOR_CHUNK)
+        var found: [Int32] = []
+        unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: chunk) { numbers in
+            // SAFETY: the shim fills at most DESCRIPTOR_CHUNK places, and only those it counts are read.
+            for first in stride(from: range.lowerBound, to: range.upperBound, by: chunk) {
+                let count = unsafe sys_open_descriptors(first, numbers.baseAddress)
+                for index in 0..<Int(count) where unsafe range.contains(numbers[index]) { unsafe found.append(numbers[index]) }
+            }
+        }
+        return found
+    }
+
+    struct Table {
+        private enum Entry { case waiting, taken }
+        private var entries: [Int32: Entry] = [:]
+
+        init(_ numbers: [Int32] = []) {
+            for number in numbers { entries[number] = .waiting }
+        }
+
+        mutating func take(_ number: Int32) throws(InheritedDescriptorError) -> Int32 {
+            guard number > 2 else { throw number < 0 ? .notOpen(number) : .standardStream(number) }
+            switch entries[number] {
+            case nil: throw .notOpen(number)
+            case .taken: throw .taken(number)
+            case .waiting:
+                entries[number] = .taken
+                return number
+            }
+        }
+
+        mutating func closeUnnamed() {
+            for (number, entry) in entries {
+                guard case .waiting = entry, !sys_is_network_device(number) else { continue }
+                _ = close(number)
+                entries[number] = nil
+            }
+        }
+    }
+}
+
+/// Why a number names no descriptor that the parent left; one sentence for the user.
+public enum InheritedDescriptorError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// 0, 1 or 2.
+    case standardStream(Int32)
+    case notOpen(Int32)
+    /// It has been handed out before.
+    case taken(Int32)
+
+    public var description: String {
+        switch self {
+        case .standardStream(let number): "descriptor \(number) is a standard stream"
+        case .notOpen(let number): "descriptor \(number) was not open when the program started"
+        case .taken(let number): "descriptor \(number) is used twice"
+        }
+    }
+}

@@ -33,7 +33,7 @@ enum Program {
     /// Runs the machine to its end; the process's exit code.
     static func run(_ config: VmConfig) -> Int32 {
         do throws(ProgramError) {
-            try startLog(config.log)
+            try startLog(config.process.log)
             warnOfUnused(config)
             return try runMachine(config)
         } catch {

@@ -19,6 +19,8 @@ extension MicroVM {
         for device in config.devices {
             switch device {
             case .virtioBlock(let block): try realizeBlock(block)
+            // The parser refuses the others until their devices are there.
+            case .virtioNet, .virtioSerial, .serialPort, .virtioRng, .vhostVsock, .vhostUserFileSystem: throw .wrongState
             }
         }
         let registers = try platform.loadGuest(config, topology: topology)
@@ -68,7 +70,7 @@ extension MicroVM {
         disks.append(
             try lift(MachineError.device) { () throws(VirtioMMIODevice.AttachError) in
                 try VirtioMMIODevice.attach(
-                    VirtioBlock(storage: image, options: options), name: device.id ?? drive.id, to: platform.bus,
+                    VirtioBlock(storage: image, options: options), name: device.id, to: platform.bus,
                     memory: memory.memory, loop: loop)
             })
     }
@@ -79,9 +81,9 @@ extension RawImageOptions {
     init(_ drive: VmConfig.Drive) {
         let engine: Engine =
             switch drive.asyncIO {
-            case .automatic: .auto
+            case .automatic, .native: .auto
             case .ioUring: .ioUring
-            case .threads: .threads
+            case .threads, .off: .threads
             }
         self.init(path: drive.file, readOnly: drive.isReadOnly, direct: drive.isDirect, engine: engine, discard: drive.discards)
     }

@@ -65,8 +65,7 @@ private func message(_ words: String...) -> String {
 
     @Test func device_beforeItsDrive_isUnderstood() throws {
         let config = try parse(["-device", "virtio-blk-device,drive=a,id=x,serial=01234567890123456789", "-drive", "id=a,file=f"])
-        var expected = VmConfig.VirtioBlock(drive: "a")
-        expected.id = "x"
+        var expected = VmConfig.VirtioBlock(id: "x", drive: "a")
         expected.serial = "01234567890123456789"
         #expect(config.devices == [.virtioBlock(expected)])
     }
@@ -93,7 +92,7 @@ private func message(_ words: String...) -> String {
             message("-drive", drives[0], drives[1], "-device", "virtio-blk-device,drive=a,id=x", "virtio-blk-device,drive=b,id=x")
                 == "-device: id 'x' is used twice")
         #expect(
-            message("-drive", drives[0], "-device", "virtio-blk-device,drive=a", "-device", "virtio-blk-device,drive=a")
+            message("-drive", drives[0], "-device", "virtio-blk-device,drive=a", "-device", "virtio-blk-device,id=x,drive=a")
                 == "-device: drive 'a' is used by two devices")
     }
 
@@ -130,7 +129,7 @@ private func message(_ words: String...) -> String {
 
     @Test(arguments: [
         ("stdio", .stdio), ("pty", .pty), ("file,path=/tmp/o", .file(path: "/tmp/o")),
-        ("socket,path=/tmp/s,server,nowait", .socket(path: "/tmp/s")),
+        ("socket,path=/tmp/s,server,nowait", .socket(VmConfig.Chardev.Socket(address: .unix(path: "/tmp/s"), isServer: true))),
     ] as [(String, VmConfig.Chardev.Backend)])
     func serial_andChardev_everyBackend(_ value: String, _ backend: VmConfig.Chardev.Backend) throws {
         let serial = try parse(["-initrd", "i", "-serial", value])
@@ -201,6 +200,6 @@ private func message(_ words: String...) -> String {
 
     @Test func logAndState_areTaken() throws {
         let config = try parse(["-initrd", "i", "-D", "log", "-freeze", "-disable-seccomp", "-name", "n"])
-        #expect(config.log == .file(path: "log") && config.startsPaused && config.isSeccompDisabled && config.name == "n")
+        #expect(config.process.log == .file(path: "log") && config.startsPaused && config.isSeccompDisabled && config.name == "n")
     }
 }

@@ -48,7 +48,7 @@ private func message(_ words: [String]) -> String {
         #expect(config.processors.count == 2)
         #expect(!config.machine.dumpGuestCore && config.machine.memShare)
         #expect(config.isSeccompDisabled)
-        #expect(config.log == .standardError)
+        #expect(config.process.log == .standardError)
         #expect(config.drives.first?.isReadOnly == true)
         #expect(config.devices.count == 1)
     }

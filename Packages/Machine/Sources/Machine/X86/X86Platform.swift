@@ -76,12 +76,16 @@ final class X86Platform {
         switch backend {
         case .stdio: return try StdioBackend()
         case .file(let path): return try FileBackend(path: path)
-        case .socket(let path): return try SocketBackend(path: path)
+        case .socket(let socket):
+            // The parser refuses other sockets until their back ends are there.
+            guard case .unix(let path) = socket.address, socket.isServer else { throw .alreadyStarted }
+            return try SocketBackend(path: path)
         case .pty:
             let pty = try PtyBackend()
             // As QEMU says it, so that scripts find the path.
             StandardStreams.output(pty.announcement + "\n")
             return pty
+        case .redirectToLog: throw .alreadyStarted
         }
     }
 

@@ -1,25 +1,34 @@
 /// Everything the command line says about one virtual machine: a plain value. No file has been opened and no device exists yet.
+///
+/// The parser has checked each value's limits and that every id it names exists.
 public struct VmConfig: Equatable, Sendable {
     /// The guest's name, at most 255 bytes.
     public var name: String?
+    /// As the user wrote it; nil when that is no UUID (RFC 9562, section 4).
+    public var uuid: String?
     public var machine = Machine()
     public var processors = Processors()
     public var memory = Memory()
     public var boot: Boot
+    public var process = Process()
     /// Where QMP listens.
-    public var monitors: [MonitorAddress] = []
+    public var monitors: [SocketAddress] = []
     /// What the serial port is connected to; nil when there is no serial port.
     public var serial: Chardev?
     /// Character devices other than those that `-serial` and `-mon` took.
     public var chardevs: [Chardev] = []
     public var drives: [Drive] = []
+    public var netdevs: [Netdev] = []
+    /// Sources of entropy (`-object rng-random`).
+    public var rngSources: [RngSource] = []
+    /// The ids of the iothreads, at most 8 (`-object iothread`).
+    public var iothreads: [String] = []
     /// In command line order, which decides addresses and interrupts.
     public var devices: [Device] = []
     /// The vCPUs stay paused until the QMP command `cont` (`-S`).
     public var startsPaused = false
     /// The user asked for no seccomp filter. This version installs none.
     public var isSeccompDisabled = false
-    public var log = LogTarget.standardError
 
     public init(kernel: String) {
         boot = Boot(kernel: kernel)
@@ -33,7 +42,11 @@ extension VmConfig {
     public static let memoryLimits: ClosedRange<UInt64> = (128 << 20)...(512 << 30)
 
     public struct Machine: Equatable, Sendable {
-        public enum Kind: Equatable, Sendable { case microvm }
+        public enum Kind: Equatable, Sendable {
+            case microvm
+            /// No guest at all: the program only answers QMP, by which libvirt learns what it can do.
+            case none
+        }
 
         public var kind = Kind.microvm
         /// Whether guest memory is part of a core dump.
@@ -68,6 +81,7 @@ extension VmConfig {
     }
 
     public struct Boot: Equatable, Sendable {
+        /// Empty for a machine of kind `none`.
         public var kernel: String
         public var initrd: String?
         /// The values of `-append` joined by a space.
@@ -76,69 +90,15 @@ extension VmConfig {
         public init(kernel: String) { self.kernel = kernel }
     }
 
-    /// An address that QMP listens on.
-    public enum MonitorAddress: Equatable, Sendable {
-        case unix(path: String)
-        /// `host` is a numeric address.
-        case tcp(host: String, port: UInt16)
-    }
+    /// What the program does with itself.
+    public struct Process: Equatable, Sendable {
+        /// Goes to the background once the machine runs (`-daemonize`).
+        public var daemonizes = false
+        /// Set only when `daemonizes` is.
+        public var pidFile: String?
+        public var log = LogTarget.standardError
 
-    public struct Chardev: Equatable, Sendable {
-        public enum Backend: Equatable, Sendable {
-            case stdio
-            case pty
-            /// Output only.
-            case file(path: String)
-            /// A unix socket server that does not wait for its client.
-            case socket(path: String)
-        }
-
-        /// `serial_chardev` for one that `-serial` made.
-        public var id: String
-        public var backend: Backend
-
-        public init(id: String, backend: Backend) {
-            self.id = id
-            self.backend = backend
-        }
-    }
-
-    public struct Drive: Equatable, Sendable {
-        public enum AsyncIO: Equatable, Sendable {
-            /// The user named none: io_uring where the host has it, else threads.
-            case automatic
-            case ioUring
-            case threads
-        }
-
-        public var id: String
-        /// A raw image: regular file or block device.
-        public var file: String
-        public var isReadOnly = false
-        /// Bypass the host's page cache (O_DIRECT).
-        public var isDirect = true
-        public var asyncIO = AsyncIO.automatic
-        /// The guest's discards and writes of zeroes are passed to the file.
-        public var discards = false
-
-        public init(id: String, file: String) {
-            self.id = id
-            self.file = file
-        }
-    }
-
-    public enum Device: Equatable, Sendable {
-        case virtioBlock(VirtioBlock)
-    }
-
-    public struct VirtioBlock: Equatable, Sendable {
-        public var id: String?
-        /// The id of a drive, which no other device uses.
-        public var drive: String
-        /// At most 20 bytes.
-        public var serial: String?
-
-        public init(drive: String) { self.drive = drive }
+        public init() {}
     }
 
     public enum LogTarget: Equatable, Sendable {

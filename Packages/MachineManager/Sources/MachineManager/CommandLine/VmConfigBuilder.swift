@@ -51,7 +51,7 @@ struct VmConfigBuilder {
         switch spec.id {
         case .name: config.name = value
         case .initrd: config.boot.initrd = value
-        case .log: config.log = .file(path: value)
+        case .log: config.process.log = .file(path: value)
         case .kernel:
             config.boot.kernel = value
             hasKernel = true
@@ -85,11 +85,10 @@ struct VmConfigBuilder {
     }
 
     private mutating func addDevice(_ list: ParameterList) throws(CommandLineError) {
-        var device = VmConfig.VirtioBlock(drive: list.text("drive") ?? "")
-        device.id = list.text("id")
+        var device = VmConfig.VirtioBlock(id: list.text("id"), drive: list.text("drive") ?? "")
         device.serial = list.text("serial")
         for case .virtioBlock(let other) in config.devices {
-            if let id = device.id, id == other.id { throw .invalid(option: "device", reason: "id \(quoted(id)) is used twice") }
+            if device.id == other.id { throw .invalid(option: "device", reason: "id \(quoted(device.id)) is used twice") }
             if other.drive == device.drive {
                 throw .invalid(option: "device", reason: "drive \(quoted(device.drive)) is used by two devices")
             }
@@ -118,7 +117,7 @@ extension VmConfigBuilder {
         switch (list.text("path"), list.number("port")) {
         case (let path?, nil):
             guard list.text("host") == nil else { throw list.invalid("host= goes with port=, not with path=") }
-            return .local(.socket(path: path))
+            return .local(.socket(VmConfig.Chardev.Socket(address: .unix(path: path), isServer: true)))
         case (nil, let port?):
             let host = list.text("host") ?? "0.0.0.0"
             guard isIPv4Address(host) else { throw list.invalid("host= must be an IPv4 address, not \(quoted(host))") }
@@ -163,7 +162,7 @@ extension VmConfigBuilder {
             throw .invalid(option: "mon", reason: "there is no -chardev with id \(quoted(id))")
         }
         switch chardevs[index].backend {
-        case .local(.socket(let path)): config.monitors.append(.unix(path: path))
+        case .local(.socket(let socket)): config.monitors.append(socket.address)
         case .tcp(let host, let port): config.monitors.append(.tcp(host: host, port: port))
         case .local: throw .invalid(option: "mon", reason: "chardev \(quoted(id)) is not a socket")
         }

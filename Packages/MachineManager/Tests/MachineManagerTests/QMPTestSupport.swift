@@ -43,6 +43,22 @@ final class FakeMachine: MachineControl {
         ]
     }
 
+    func addBlockNode(_ drive: VmConfig.Drive) throws(MachineControlError) { throw .failed("not there yet") }
+    func removeBlockNode(_ id: String) throws(MachineControlError) { throw .failed("not there yet") }
+    func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError) {
+        throw .failed("not there yet")
+    }
+    func removeNetdev(_ id: String) throws(MachineControlError) { throw .failed("not there yet") }
+    func replaceNetdev(_ netdev: VmConfig.Netdev) throws(MachineControlError) { throw .failed("not there yet") }
+    func addDevice(_ request: HotplugRequest) throws(MachineControlError) { throw .failed("not there yet") }
+    func removeDevice(_ id: String) throws(MachineControlError) { throw .failed("not there yet") }
+    func setLink(_ id: String, up: Bool) throws(MachineControlError) { throw .failed("not there yet") }
+    func iothreads() -> [IOThreadInfo] { [] }
+    func chardevs() -> [ChardevInfo] { [] }
+    func blockNodes() -> [BlockNodeInfo] { [] }
+    func devices() -> [DeviceInfo] { [] }
+    func memoryMap() -> [MemoryMapEntry] { [] }
+
     private func change(to new: VMState, _ event: MachineEvent) throws(MachineControlError) {
         let result: Result<Bool, VMTransitionError> = state.withLock { state in
             do throws(VMTransitionError) { return .success(try state.machine.change(to: new)) } catch { return .failure(error) }

@@ -16,6 +16,38 @@ public protocol MachineControl: AnyObject, Sendable {
     func cpus() -> [CPUInfo]
     /// Every place for a vCPU, filled or not, by id.
     func cpuSlots() -> [CPUSlot]
+
+    /// Opens an image as a node that a device can use. Its id is unique among drives.
+    func addBlockNode(_ drive: VmConfig.Drive) throws(MachineControlError)
+    /// Closes a node that no device uses.
+    func removeBlockNode(_ id: String) throws(MachineControlError)
+    /// Opens a network back end that a device can use. The descriptors are `netdev`'s own in its order, resolved to numbers; they belong to the machine
+    /// from here on, also when it throws.
+    func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError)
+    /// Closes a back end that no device uses.
+    func removeNetdev(_ id: String) throws(MachineControlError)
+    /// Puts a new back end in the place of the one with the same id, which a device uses, and closes the old one. When it throws, the old one stays.
+    func replaceNetdev(_ netdev: VmConfig.Netdev) throws(MachineControlError)
+    /// Fills an empty slot; the guest is told.
+    func addDevice(_ request: HotplugRequest) throws(MachineControlError)
+    /// Empties the slot of a device; the guest is told. Emits `deviceDeleted`.
+    func removeDevice(_ id: String) throws(MachineControlError)
+    /// The link of the network device with this id, or of the one that uses the back end with this id, as the guest sees it.
+    func setLink(_ id: String, up: Bool) throws(MachineControlError)
+
+    func iothreads() -> [IOThreadInfo]
+    func chardevs() -> [ChardevInfo]
+    func blockNodes() -> [BlockNodeInfo]
+    /// The devices that have an id, slots that are empty left out.
+    func devices() -> [DeviceInfo]
+    /// The guest's physical address space, by address.
+    func memoryMap() -> [MemoryMapEntry]
+    /// What runs the vCPUs.
+    func acceleration() -> Acceleration
+}
+
+extension MachineControl {
+    public func acceleration() -> Acceleration { Acceleration(isPresent: true, isEnabled: true) }
 }
 
 /// Takes the events of a machine. Any thread.
@@ -31,6 +63,8 @@ public enum MachineEvent: Equatable, Sendable {
     /// `guest` tells whether the guest asked for it.
     case reset(guest: Bool)
     case shutdown(ShutdownReason)
+    /// A device that a management client removed is gone. `path` is its place in QEMU's object tree: see `DeviceInfo.path(id:)`.
+    case deviceDeleted(id: String, path: String)
 }
 
 /// Why a machine ends.
@@ -54,11 +88,19 @@ public enum ShutdownReason: Equatable, Sendable {
 public enum MachineControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case wrongState(VMTransitionError)
     case failed(String)
+    /// There is no device, drive or back end with this id.
+    case deviceNotFound(String)
+    /// The device or back end with this id exists, and nothing makes it work now: an empty slot, a back end without a device.
+    case deviceNotActive(String)
+    /// The host's KVM lacks what the command needs; the text names both.
+    case missingCapability(String)
 
     public var description: String {
         switch self {
         case .wrongState(let error): error.description
-        case .failed(let sentence): sentence
+        case .failed(let sentence), .missingCapability(let sentence): sentence
+        case .deviceNotFound(let id): "there is nothing with the id \(quoted(id))"
+        case .deviceNotActive(let id): "\(quoted(id)) is not in use"
         }
     }
 }

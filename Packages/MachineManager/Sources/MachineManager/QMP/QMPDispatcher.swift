@@ -37,7 +37,7 @@ struct QMPDispatcher: Sendable {
     }
 
     private func perform(_ action: () throws(MachineControlError) -> Void) throws(QMPError) {
-        do { try action() } catch { throw QMPError(.generic, error.description) }
+        do { try action() } catch { throw QMPError(error) }
     }
 
     /// The greeting offers no capability, so none can be enabled.

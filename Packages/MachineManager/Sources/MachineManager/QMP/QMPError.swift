@@ -3,6 +3,10 @@ struct QMPError: Error, Equatable, Sendable {
     enum Class: String, Sendable {
         case generic = "GenericError"
         case commandNotFound = "CommandNotFound"
+        case deviceNotActive = "DeviceNotActive"
+        case deviceNotFound = "DeviceNotFound"
+        case missingCapability = "KVMMissingCap"
+        case throttled = "OperationThrottled"
     }
 
     let errorClass: Class
@@ -11,6 +15,17 @@ struct QMPError: Error, Equatable, Sendable {
     init(_ errorClass: Class = .generic, _ text: String) {
         self.errorClass = errorClass
         self.text = text
+    }
+
+    init(_ error: MachineControlError) {
+        let errorClass: Class =
+            switch error {
+            case .wrongState, .failed: .generic
+            case .deviceNotFound: .deviceNotFound
+            case .deviceNotActive: .deviceNotActive
+            case .missingCapability: .missingCapability
+            }
+        self.init(errorClass, error.description)
     }
 
     var json: JSONValue { ["class": .string(errorClass.rawValue), "desc": .string(text)] }

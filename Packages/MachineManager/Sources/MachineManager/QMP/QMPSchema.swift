@@ -55,6 +55,7 @@ enum QMPSchema {
         case .powerdown: "POWERDOWN"
         case .reset: "RESET"
         case .shutdown: "SHUTDOWN"
+        case .deviceDeleted: "DEVICE_DELETED"
         }
     }
 
@@ -63,6 +64,7 @@ enum QMPSchema {
         case .stop, .resume, .powerdown: nil
         case .reset(let guest): ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")]
         case .shutdown(let reason): ["guest": .bool(reason.isGuest), "reason": .string(text(reason))]
+        case .deviceDeleted(let id, let path): ["device": .string(id), "path": .string(path)]
         }
     }
 

@@ -10,6 +10,10 @@ public final class HostMemory: Sendable {
     public let size: UInt64
     /// The file behind it, to be handed to another process; -1 when there is none. Valid as long as this object.
     public let fileDescriptor: Int32
+    /// Which byte of the file is the mapping's first.
+    public let fileOffset: UInt64
+    /// Whoever else maps the file sees what is written here. False for a private mapping, also when a file is behind it.
+    public let isShared: Bool
     private let reservation: UInt
     private let reservedLength: Int
     private let descriptor: OwnedFD?
@@ -84,6 +88,8 @@ public final class HostMemory: Sendable {
         reservedLength = total
         self.descriptor = descriptor
         fileDescriptor = fd
+        fileOffset = UInt64(clamping: offset)
+        isShared = shared && fd >= 0
     }
 
     deinit { _ = as_unmap(reservation, reservedLength) }

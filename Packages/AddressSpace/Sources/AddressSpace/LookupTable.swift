@@ -21,6 +21,9 @@ struct LookupTable {
         var last: UInt64
         let host: UInt
         let readOnly: Bool
+        /// The shared file behind it, or -1, and which byte of the file `base` shows.
+        let file: Int32
+        let fileOffset: UInt64
     }
 
     let entries: UnsafeMutableBufferPointer<Entry>
@@ -64,7 +67,13 @@ struct LookupTable {
             {
                 found[found.count - 1].last = last
             } else {
-                found.append(RAM(base: range.base, last: last, host: range.hostAddress, readOnly: range.readOnly))
+                let shared = range.region.memory.flatMap { $0.isShared ? $0 : nil }
+                // The range lies inside the mapping, and the mapping inside the file.
+                let offset = shared.map { $0.fileOffset &+ UInt64(range.hostAddress &- $0.address) }
+                found.append(
+                    RAM(
+                        base: range.base, last: last, host: range.hostAddress, readOnly: range.readOnly, file: shared?.fileDescriptor ?? -1,
+                        fileOffset: offset ?? 0))
             }
             memory = range.region.memory
         }

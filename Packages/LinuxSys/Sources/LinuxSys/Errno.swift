@@ -29,6 +29,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable, CustomStringConvertib
     public static let connectionRefused = Errno(ECONNREFUSED)
     public static let addressInUse = Errno(EADDRINUSE)
     public static let brokenPipe = Errno(EPIPE)
+    public static let notTypewriter = Errno(ENOTTY)
 }
 
 /// Turns the result of a `sys_` shim (a value, or a negated errno) into a value or a thrown `Errno`.

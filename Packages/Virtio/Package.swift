@@ -23,7 +23,8 @@ let package = Package(
         .package(path: "../Hypervisor"), .package(path: "../LinuxSys"),
     ],
     targets: [
-        .target(name: "Virtio", dependencies: below, swiftSettings: strict),
+        .target(name: "CVhost"),
+        .target(name: "Virtio", dependencies: below + ["CVhost"], swiftSettings: strict),
         // The tests play the guest, which writes where it likes: no strict memory safety here.
         .testTarget(
             name: "VirtioTests",

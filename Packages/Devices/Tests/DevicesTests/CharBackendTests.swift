@@ -5,64 +5,6 @@ import Testing
 
 @testable import Devices
 
-/// Runs a loop on its own thread for the length of a test.
-private final class LoopThread {
-    let loop: EventLoop
-    private let thread: OSThread
-    init() throws {
-        signal(SIGPIPE, SIG_IGN)  // as the program does
-        let loop = try EventLoop()
-        self.loop = loop
-        thread = try OSThread.start(name: "test loop") { loop.run() }
-    }
-    func end() {
-        loop.stop()
-        thread.join()
-    }
-}
-
-/// Waits up to ten seconds, which only a failure takes.
-private func eventually(_ what: String, _ condition: () -> Bool) {
-    for _ in 0..<5000 {
-        if condition() { return }
-        Clock.sleep(nanoseconds: 2_000_000)
-    }
-    Issue.record("never: \(what)")
-}
-
-private func temporaryPath() -> String {
-    FileManager.default.temporaryDirectory.appendingPathComponent("c-\(UUID().uuidString.prefix(8))").path
-}
-
-/// What a client reads until `count` bytes have come, or nothing more comes.
-private func readAll(_ file: borrowing OwnedFD, count: Int) -> [UInt8] {
-    var all: [UInt8] = []
-    for _ in 0..<5000 where all.count < count {
-        var buffer = [UInt8](repeating: 0, count: 65536)
-        do throws(Errno) {
-            let read = try file.read(into: &buffer)
-            if read == 0 { break }
-            all += buffer.prefix(read)
-        } catch { Clock.sleep(nanoseconds: 2_000_000) }
-    }
-    return all
-}
-
-private func send(_ text: String, to backend: any CharBackend) {
-    for byte in text.utf8 { _ = backend.send(byte) }
-}
-
-/// Tries again while the listener's queue is full.
-private func connect(_ path: String) throws -> OwnedFD {
-    for _ in 0..<5000 {
-        do throws(Errno) { return try StreamSocket.connect(path: path) } catch {
-            guard error == .again else { throw error }
-            Clock.sleep(nanoseconds: 2_000_000)
-        }
-    }
-    throw Errno.again
-}
-
 @Suite(.serialized) struct SocketBackendTests {
     @Test func clients_oneAfterTheOther_areServed() throws {
         let path = temporaryPath()

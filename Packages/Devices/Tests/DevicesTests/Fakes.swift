@@ -32,7 +32,13 @@ final class FakeBackend: CharBackend {
             return $0.ready
         }
     }
+    func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int {
+        for index in bytes.indices { _ = send(bytes[index]) }
+        return bytes.count
+    }
     func resumeReceiving() { state.withLock { $0.resumed += 1 } }
+    var isConnected: Bool { true }
+    var filename: String { "fake" }
     func stop() {}
     var droppedBytes: UInt64 { 0 }
     var sent: [UInt8] { state.withLock { $0.sent } }
@@ -46,6 +52,8 @@ final class FakeClient: CharBackendClient {
         var room: Int
         var readied = 0
         var largest = 0
+        var connections = 0
+        var disconnections = 0
     }
     let state: Mutex<State>
     init(room: Int = 4096) { state = Mutex(State(room: room)) }
@@ -58,6 +66,8 @@ final class FakeClient: CharBackendClient {
         }
     }
     func transmitReady() { state.withLock { $0.readied += 1 } }
+    func peerConnected() { state.withLock { $0.connections += 1 } }
+    func peerDisconnected() { state.withLock { $0.disconnections += 1 } }
     func setRoom(_ room: Int) { state.withLock { $0.room = room } }
     var received: [UInt8] { state.withLock { $0.received } }
     var room: Int { state.withLock { $0.room } }

@@ -34,9 +34,9 @@ final class CharConnection: Sendable {
 
     var isDuplex: Bool { input >= 0 && input == output }
 
-    func read(into bytes: inout [UInt8]) throws(Errno) -> Int {
+    func read(into bytes: inout [UInt8], limit: Int) throws(Errno) -> Int {
         switch first {
-        case .some(let file): return try file.read(into: &bytes)
+        case .some(let file): return try file.read(into: &bytes, limit: limit)
         case .none: return 0
         }
     }
@@ -51,6 +51,14 @@ final class CharConnection: Sendable {
         switch second {
         case .some(let file): return try Self.write(bytes, to: file, isSocket: isSocket)
         case .none: throw .brokenPipe
+        }
+    }
+
+    /// Throws why a connection that was under way has failed.
+    func connectionResult() throws(Errno) {
+        switch first {
+        case .some(let file): try file.connectionResult()
+        case .none: throw .badDescriptor
         }
     }
 

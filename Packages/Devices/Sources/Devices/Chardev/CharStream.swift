@@ -9,11 +9,17 @@ internal import Synchronization
 final class CharStream: Sendable {
     /// Output held for the host.
     static let outputCapacity = 16384
-    private static let readSize = 1024
+    private static let readSize = 4096
     /// What THRE promises a driver with FIFOs.
     private static let burst = 16
+    /// Less than this in the time of `patience` counts as nothing: a peer that sips must not hold the guest up any longer than one that is asleep.
+    private static let leastProgress: UInt64 = 1024
+    /// Nanoseconds a client that sends in bulk waits for a peer when the byte path does not wait at all.
+    private static let bulkPatience: UInt64 = 500_000_000
 
     enum Input { case none, active, paused, hungUp }
+    /// What the client has been refused, and is to be told of.
+    enum Wait: Equatable { case none, byte, bulk(OutputLoss) }
 
     struct State {
         var loop: EventLoop?
@@ -26,7 +32,7 @@ final class CharStream: Sendable {
         var outputEnded = false
         var wakePending = false
         var resumeRequested = false
-        var clientWaits = false
+        var wait = Wait.none
         /// The peer has taken nothing for so long that output is dropped rather than held.
         var isStalled = false
         var stallTimer: EventLoop.TimerID?
@@ -41,6 +47,9 @@ final class CharStream: Sendable {
     private let patience: UInt64
     /// Called on the loop's thread when the peer is gone, or has hung up with input left to read.
     private let onHangUp: @Sendable () -> Void
+    /// Buffers of the loop's thread, kept: nothing is allocated per read or write.
+    private let inputBuffer = Mutex<[UInt8]>([])
+    private let outputBuffer = Mutex<[UInt8]>([])
 
     init(patience: UInt64, onHangUp: @escaping @Sendable () -> Void = {}) throws(CharBackendError) {
         do throws(Errno) { wake = try EventFD() } catch { throw .eventLoop(error) }
@@ -73,6 +82,7 @@ final class CharStream: Sendable {
             updateWatches(&state)
         }
         wake.signal()  // what was queued before there was a peer
+        state.withLock { $0.client }?.peerConnected()
     }
 
     /// Watches a peer that was attached before `start`.
@@ -80,6 +90,9 @@ final class CharStream: Sendable {
 
     /// Whether a peer is attached that has not hung up.
     var isConnected: Bool { state.withLock { $0.connection != nil && $0.input != .hungUp } }
+
+    /// Whether a peer is attached; one that has hung up stays until its input is read.
+    var hasPeer: Bool { state.withLock { $0.connection != nil } }
 
     // MARK: Any thread
 
@@ -92,15 +105,48 @@ final class CharStream: Sendable {
             if !state.ring.append(byte) { state.dropped &+= 1 }
             let signal = !state.wakePending && !state.outputWatched
             if signal { state.wakePending = true }
-            if state.ring.room >= Self.burst || isLossy(state) { return (signal, true) }
-            state.clientWaits = true
+            state.wait = .byte
+            if mayGoOn(state) {
+                state.wait = .none
+                return (signal, true)
+            }
             return (signal, false)
         }
         if signal { wake.signal() }
         return ready
     }
 
-    private func isLossy(_ state: borrowing State) -> Bool { patience == 0 || state.isStalled }
+    func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int {
+        let (taken, signal) = state.withLock { state -> (Int, Bool) in
+            guard state.connection != nil, !state.outputEnded, state.loop != nil else {
+                state.dropped &+= UInt64(bytes.count)
+                return (bytes.count, false)
+            }
+            var taken = state.ring.append(contentsOf: bytes)
+            if taken < bytes.count {
+                if loss == .allowed, state.isStalled {
+                    state.dropped &+= UInt64(bytes.count - taken)
+                    taken = bytes.count
+                } else {
+                    state.wait = .bulk(loss)
+                }
+            }
+            let signal = !state.wakePending && !state.outputWatched
+            if signal { state.wakePending = true }
+            return (taken, signal)
+        }
+        if signal { wake.signal() }
+        return taken
+    }
+
+    /// Whether a client that waits may send again. In bulk only when it is worth it.
+    private func mayGoOn(_ state: borrowing State) -> Bool {
+        switch state.wait {
+        case .none: false
+        case .byte: state.ring.room >= Self.burst || patience == 0 || state.isStalled
+        case .bulk(let loss): state.ring.room >= Self.outputCapacity / 2 || (loss == .allowed && state.isStalled)
+        }
+    }
 
     func resumeReceiving() {
         let signal = state.withLock { state in
@@ -143,6 +189,7 @@ final class CharStream: Sendable {
             updateWatches(&state)
             return old
         }
+        if old != nil { state.withLock { $0.client }?.peerDisconnected() }
         tellClient()
         _ = consume old
     }
@@ -207,9 +254,15 @@ final class CharStream: Sendable {
                 updateWatches(&state)
             }
         }
-        var bytes = [UInt8](repeating: 0, count: min(room, Self.readSize))
+        let limit = min(room, Self.readSize)
+        var bytes = inputBuffer.withLock { buffer in
+            defer { buffer = [] }
+            return buffer
+        }
+        if bytes.count < limit { bytes = [UInt8](repeating: 0, count: limit) }
+        defer { inputBuffer.withLock { $0 = bytes } }
         do throws(Errno) {
-            let count = try connection.read(into: &bytes)
+            let count = try connection.read(into: &bytes, limit: limit)
             guard count > 0 else {
                 inputEnded(connection)
                 return false
@@ -243,21 +296,24 @@ final class CharStream: Sendable {
     private func writeOut() {
         // Bounded, so that a flood of output does not keep the loop from its other work.
         for _ in 0..<16 {
-            let (connection, chunk) = state.withLock { state -> (CharConnection?, [UInt8]) in
-                (state.connection, state.ring.prefix(state.connection?.largestWrite ?? 0))
+            guard let connection = state.withLock({ $0.connection }) else { return blocked(false) }
+            // The loop's thread alone comes here, or who stops the stream after it: nobody waits for this lock.
+            let result = outputBuffer.withLock { chunk -> Result<Int, Errno> in
+                state.withLock { $0.ring.copyFirst(connection.largestWrite, into: &chunk) }
+                guard !chunk.isEmpty else { return .success(0) }
+                do throws(Errno) { return .success(try connection.write(chunk)) } catch { return .failure(error) }
             }
-            guard let connection, !chunk.isEmpty else { return blocked(false) }
-            do throws(Errno) {
-                let count = try connection.write(chunk)
+            switch result {
+            case .success(0): return blocked(false)
+            case .success(let count):
                 state.withLock { state in
                     state.ring.removeFirst(count)
                     state.written &+= UInt64(clamping: count)
-                    if count > 0 { state.isStalled = false }
+                    if state.ring.count <= Self.outputCapacity / 2 { state.isStalled = false }
                 }
                 tellClient()
-            } catch {
-                if error == .again { return blocked(true) }
-                return outputFailed(connection, error)
+            case .failure(.again): return blocked(true)
+            case .failure(let error): return outputFailed(connection, error)
             }
         }
         wake.signal()
@@ -270,16 +326,17 @@ final class CharStream: Sendable {
                 state.outputWatched = isBlocked
                 updateWatches(&state)
             }
-            guard isBlocked, patience > 0, !state.isStalled, state.stallTimer == nil, let loop = state.loop else { return }
+            guard isBlocked, !state.isStalled, state.stallTimer == nil, let loop = state.loop else { return }
             let written = state.written
-            state.stallTimer = loop.after(nanoseconds: patience) { [weak self] in self?.losePatience(written) }
+            let time = patience > 0 ? patience : Self.bulkPatience
+            state.stallTimer = loop.after(nanoseconds: time) { [weak self] in self?.losePatience(written) }
         }
     }
 
     private func losePatience(_ writtenBefore: UInt64) {
         state.withLock { state in
             state.stallTimer = nil
-            state.isStalled = state.outputWatched && state.written == writtenBefore
+            state.isStalled = state.outputWatched && state.written &- writtenBefore < Self.leastProgress
         }
         if state.withLock({ $0.outputWatched }) { blocked(true) }
         tellClient()
@@ -301,8 +358,8 @@ final class CharStream: Sendable {
 
     private func tellClient() {
         let client = state.withLock { state -> (any CharBackendClient)? in
-            guard state.clientWaits, state.ring.room >= Self.burst || isLossy(state) else { return nil }
-            state.clientWaits = false
+            guard mayGoOn(state) else { return nil }
+            state.wait = .none
             return state.client
         }
         client?.transmitReady()

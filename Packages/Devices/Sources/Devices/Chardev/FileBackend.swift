@@ -15,7 +15,9 @@ public final class FileBackend: CharBackend {
         } catch { throw .cannotOpen(path: path, error) }
     }
 
+    public var isConnected: Bool { true }
     public var droppedBytes: UInt64 { stream.droppedBytes }
+    public var filename: String { "file" }
 
     public func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {
         try stream.start(on: loop, client: client)
@@ -23,6 +25,7 @@ public final class FileBackend: CharBackend {
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
+    public func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int { stream.send(bytes, loss) }
     public func resumeReceiving() { stream.resumeReceiving() }
     public func stop() { stream.stop() }
 }

@@ -26,7 +26,10 @@ public final class PtyBackend: CharBackend {
     /// What QEMU and StratoVirt print for `-serial pty`.
     public var announcement: String { "char device redirected to \(path)" }
 
+    public var isConnected: Bool { true }
     public var droppedBytes: UInt64 { stream.droppedBytes }
+    public var filename: String { "pty:\(path)" }
+    public var terminalPath: String? { path }
 
     public func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {
         try stream.start(on: loop, client: client)
@@ -34,6 +37,7 @@ public final class PtyBackend: CharBackend {
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
+    public func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int { stream.send(bytes, loss) }
     public func resumeReceiving() { stream.resumeReceiving() }
     public func stop() { stream.stop() }
 }

@@ -1,33 +1,48 @@
 public import LinuxSys
 internal import Synchronization
 
-/// A unix socket server as a character device (`server,nowait`): one client at a time, any number one after the other.
+/// A listening socket as a character device (`server,nowait`): one client at a time, any number one after the other.
 ///
 /// While a client is connected the next one waits in the kernel's queue. Output without a client, or faster than the client
-/// reads, is dropped and counted. The socket file has mode 0600, replaces a stale one, and is removed at the end.
+/// reads, is dropped and counted. A unix socket's file has mode 0600, replaces a stale one, and is removed at the end.
 public final class SocketBackend: CharBackend {
-    private let path: String
+    private let address: SocketAddress
     private let listener: OwnedFD
-    private let cleanup: ExitActions.Path
+    private let cleanup: ExitActions.Path?
     private let stream: CharStream
     private let server: ListenerWatch
 
+    /// A unix socket.
+    public convenience init(path: String) throws(CharBackendError) { try self.init(listeningOn: .unix(path: path)) }
+
     /// Listens; clients may connect from now on and are served once the loop runs.
-    public init(path: String) throws(CharBackendError) {
-        self.path = path
+    public init(listeningOn address: SocketAddress) throws(CharBackendError) {
+        self.address = address
         let watch = ListenerWatch()
         server = watch
         stream = try CharStream(patience: 0, onHangUp: { watch.resume() })
         do throws(Errno) {
-            listener = try StreamSocket.listenReplacingStale(path: path)
-            do throws(Errno) { cleanup = try ExitActions.remove(path: path) } catch {
-                try? SysFile.remove(path)
-                throw error
+            listener = try address.listen()
+            if case .unix(let path) = address {
+                do throws(Errno) { cleanup = try ExitActions.remove(path: path) } catch {
+                    try? SysFile.remove(path)
+                    throw error
+                }
+            } else {
+                cleanup = nil
             }
-        } catch { throw .cannotListen(path: path, error) }
+        } catch { throw .cannotListen(path: address.short, error) }
     }
 
+    public var isConnected: Bool { stream.hasPeer }
     public var droppedBytes: UInt64 { stream.droppedBytes }
+    public var filename: String { (isConnected ? "" : "disconnected:") + "\(address),server=on" }
+
+    /// The port of a TCP socket, as the kernel chose it when 0 was asked for; 0 for others.
+    public var port: UInt16 {
+        guard case .tcp = address else { return 0 }
+        return (try? StreamSocket.port(of: listener)) ?? 0
+    }
 
     public func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {
         try stream.start(on: loop, client: client)
@@ -35,12 +50,13 @@ public final class SocketBackend: CharBackend {
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
+    public func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int { stream.send(bytes, loss) }
     public func resumeReceiving() { stream.resumeReceiving() }
 
     public func stop() {
         server.stop()
         stream.stop()
-        guard server.removeOnce() else { return }
+        guard server.removeOnce(), let cleanup else { return }
         ExitActions.removeNow(cleanup)
     }
 
@@ -49,6 +65,7 @@ public final class SocketBackend: CharBackend {
         guard !stream.isConnected else { return }
         do throws(Errno) {
             let client = try StreamSocket.accept(listener)
+            if case .tcp = address { client.tuneForConsole() }
             server.pause()
             stream.attach(CharConnection(duplex: client, isSocket: true))
         } catch {

@@ -16,7 +16,9 @@ public final class StdioBackend: CharBackend {
 
     public init() throws(CharBackendError) { stream = try CharStream(patience: Self.patience) }
 
+    public var isConnected: Bool { true }
     public var droppedBytes: UInt64 { stream.droppedBytes }
+    public var filename: String { "stdio" }
 
     public func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {
         if Terminal.isTerminal(0) {
@@ -36,6 +38,7 @@ public final class StdioBackend: CharBackend {
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
+    public func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int { stream.send(bytes, loss) }
     public func resumeReceiving() { stream.resumeReceiving() }
 
     public func stop() {

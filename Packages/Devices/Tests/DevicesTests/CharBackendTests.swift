@@ -177,7 +177,6 @@ import Testing
         let thread = try LoopThread()
         let backend = try PtyBackend()
         #expect(backend.path.hasPrefix("/dev/pts/"))
-        #expect(backend.announcement == "char device redirected to \(backend.path)")
         let client = FakeClient()
         try backend.start(on: thread.loop, client: client)
         let bytes = (UInt8.min...UInt8.max).map { $0 }

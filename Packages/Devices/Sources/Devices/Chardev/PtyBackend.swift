@@ -23,9 +23,6 @@ public final class PtyBackend: CharBackend {
         } catch { throw .cannotOpen(path: "/dev/ptmx", error) }
     }
 
-    /// What QEMU and StratoVirt print for `-serial pty`.
-    public var announcement: String { "char device redirected to \(path)" }
-
     public var isConnected: Bool { true }
     public var droppedBytes: UInt64 { stream.droppedBytes }
     public var filename: String { "pty:\(path)" }

@@ -57,7 +57,7 @@ final class X86Platform {
 
     /// The serial port and its peer, served from now on. The last thing before vCPUs start: a start that fails must leave no file, socket or raw terminal.
     func startSerial(_ config: VmConfig.Chardev) throws(MachineError) {
-        let backend = try lift(MachineError.serial) { () throws(CharBackendError) in try Self.backend(config.backend) }
+        let backend = try lift(MachineError.serial) { () throws(CharBackendError) in try config.makeBackend() }
         let serial = Serial16550(line: try line(Serial16550.gsi), backend: backend)
         try place("serial port") { () throws(AddressSpaceError) in try serial.attach(to: ports.root) }
         self.serial = serial
@@ -70,23 +70,6 @@ final class X86Platform {
 
     private func place(_ device: StaticString, _ body: () throws(AddressSpaceError) -> Void) throws(MachineError) {
         try lift({ MachineError.place(device: device, $0) }, body)
-    }
-
-    private static func backend(_ backend: VmConfig.Chardev.Backend) throws(CharBackendError) -> any CharBackend {
-        switch backend {
-        case .stdio: return try StdioBackend()
-        case .file(let path): return try FileBackend(path: path)
-        case .socket(let socket):
-            // The parser refuses other sockets until their back ends are there.
-            guard case .unix(let path) = socket.address, socket.isServer else { throw .alreadyStarted }
-            return try SocketBackend(path: path)
-        case .pty:
-            let pty = try PtyBackend()
-            // As QEMU says it, so that scripts find the path.
-            StandardStreams.output(pty.announcement + "\n")
-            return pty
-        case .redirectToLog: throw .alreadyStarted
-        }
     }
 
     func stop() { serial?.stop() }

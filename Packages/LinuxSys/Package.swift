@@ -16,5 +16,6 @@ let package = Package(
     targets: [
         .target(name: "CLinuxSys"),
         .target(name: "LinuxSys", dependencies: ["CLinuxSys"], swiftSettings: strict),
-        .testTarget(name: "LinuxSysTests", dependencies: ["LinuxSys"], swiftSettings: strict),
+        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+        .testTarget(name: "LinuxSysTests", dependencies: ["LinuxSys", "CTestSupport"], swiftSettings: strict),
     ])

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 // A slot is free (0), being filled or emptied (1) or in use (2). Only slots in use are read by the handlers.
-static struct { atomic_int state; dev_t device; ino_t inode; char path[EXIT_PATH_LENGTH]; } paths[EXIT_PATH_LIMIT];
+static struct { atomic_int state; dev_t device; ino_t inode; } paths[EXIT_PATH_LIMIT];
+// Apart from the states, so that looking through those touches none of these pages.
+static char names[EXIT_PATH_LIMIT][EXIT_PATH_LENGTH];
 static struct { atomic_int state; int fd; struct termios before, raw; } terminal;
 
 long exit_add_path(const char *path) {
@@ -19,7 +21,7 @@ long exit_add_path(const char *path) {
     for (long slot = 0; slot < EXIT_PATH_LIMIT; slot++) {
         int free_slot = 0;
         if (!atomic_compare_exchange_strong(&paths[slot].state, &free_slot, 1)) continue;
-        memcpy(paths[slot].path, path, length + 1);
+        memcpy(names[slot], path, length + 1);
         paths[slot].device = status.st_dev;
         paths[slot].inode = status.st_ino;
         atomic_store(&paths[slot].state, 2);
@@ -34,7 +36,7 @@ void exit_remove_path(long slot) {
     if (!atomic_compare_exchange_strong(&paths[slot].state, &used, 1)) return;
     // Somebody may have put another file there meanwhile, which is not ours to remove.
     struct stat now;
-    if (lstat(paths[slot].path, &now) == 0 && now.st_dev == paths[slot].device && now.st_ino == paths[slot].inode) unlink(paths[slot].path);
+    if (lstat(names[slot], &now) == 0 && now.st_dev == paths[slot].device && now.st_ino == paths[slot].inode) unlink(names[slot]);
     atomic_store(&paths[slot].state, 0);
 }
 
@@ -88,7 +90,7 @@ void exit_catch_fatal_signals(void) {
     // Every signal whose default action ends the process, but those that are events (see below) and the real-time ones.
     static const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGQUIT, SIGSYS, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF,
                                    SIGUSR1, SIGUSR2, SIGIO, SIGPWR, SIGSTKFLT };
-    struct sigaction action = { .sa_handler = die, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction action = { .sa_handler = die, .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK) };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaction(numbers[i], &action, NULL);
 }
 

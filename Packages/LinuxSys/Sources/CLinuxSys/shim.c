@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,6 +33,15 @@ long sys_fallocate(int fd, int mode, int64_t offset, int64_t length) { return SY
 long sys_fstat(int fd, struct stat *out) { return SYS_RESULT(fstat(fd, out)); }
 long sys_lstat(const char *path, struct stat *out) { return SYS_RESULT(lstat(path, out)); }
 long sys_unlink(const char *path) { return SYS_RESULT(unlink(path)); }
+long sys_openat(int directory, const char *name, int flags, unsigned mode) { return SYS_RESULT(openat(directory, name, flags | O_CLOEXEC, mode)); }
+long sys_lstatat(int directory, const char *name, struct stat *out) { return SYS_RESULT(fstatat(directory, name, out, AT_SYMLINK_NOFOLLOW)); }
+long sys_renameat(int directory, const char *from, const char *to) { return SYS_RESULT(renameat(directory, from, directory, to)); }
+long sys_dup_onto(int fd, int target) { return SYS_RESULT(dup3(fd, target, O_CLOEXEC)); }
+bool sys_wait_writable(int fd, int milliseconds) {
+    struct pollfd entry = { .fd = fd, .events = POLLOUT };
+    return poll(&entry, 1, milliseconds) != 0;
+}
+
 long sys_ioctl_pointer(int fd, unsigned long request, void *argument) { return SYS_RESULT(ioctl(fd, request, argument)); }
 long sys_get_flags(int fd) { return SYS_RESULT(fcntl(fd, F_GETFL)); }
 long sys_set_flags(int fd, int flags) { return SYS_RESULT(fcntl(fd, F_SETFL, flags)); }

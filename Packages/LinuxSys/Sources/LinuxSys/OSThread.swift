@@ -33,7 +33,9 @@ public final class OSThread: Sendable {
             let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
             start.identifier.store(sys_gettid(), ordering: .releasing)
             OSThread.setName(start.name)
+            let signalStack = unsafe sys_signal_stack_make()
             start.body()
+            unsafe sys_signal_stack_free(signalStack)
             return nil
         }, argument.toOpaque())
         if error != 0 {

@@ -10,6 +10,8 @@ public struct OpenFlags: OptionSet, Sendable {
     public static let writeOnly = OpenFlags(rawValue: O_WRONLY)
     public static let readWrite = OpenFlags(rawValue: O_RDWR)
     public static let create = OpenFlags(rawValue: O_CREAT)
+    /// With `create`: the file must not exist.
+    public static let exclusive = OpenFlags(rawValue: O_EXCL)
     public static let truncate = OpenFlags(rawValue: O_TRUNC)
     public static let append = OpenFlags(rawValue: O_APPEND)
     public static let nonBlocking = OpenFlags(rawValue: O_NONBLOCK)
@@ -28,6 +30,8 @@ public struct FileStatus: Equatable, Sendable {
     public let inode: UInt64
     /// Bytes really allocated.
     public let allocated: UInt64
+    /// When its content last changed, seconds since 1970-01-01 UTC.
+    public let modified: Int
 
     init(_ status: stat) {
         switch status.st_mode & S_IFMT {
@@ -43,6 +47,7 @@ public struct FileStatus: Equatable, Sendable {
         device = UInt64(truncatingIfNeeded: status.st_dev)
         inode = UInt64(truncatingIfNeeded: status.st_ino)
         allocated = UInt64(clamping: status.st_blocks) &* 512
+        modified = status.st_mtim.tv_sec
     }
 }
 
@@ -67,6 +72,14 @@ public enum SysFile {
         var status = stat()
         _ = try check(unsafe sys_lstat(path, &status))
         return FileStatus(status)
+    }
+
+    /// The absolute path of an existing file, without symbolic links.
+    public static func resolve(_ path: String) -> String? {
+        guard !path.utf8.contains(0), let resolved = unsafe realpath(path, nil) else { return nil }
+        // SAFETY: realpath allocated the text, which is copied before it is freed.
+        defer { unsafe free(resolved) }
+        return unsafe String(validatingCString: resolved)
     }
 
     public static func remove(_ path: String) throws(Errno) {

@@ -23,6 +23,14 @@ long sys_fallocate(int fd, int mode, int64_t offset, int64_t length);
 long sys_fstat(int fd, struct stat *out);
 long sys_lstat(const char *path, struct stat *out);
 long sys_unlink(const char *path);
+// In an open directory.
+long sys_openat(int directory, const char *name, int flags, unsigned mode);
+long sys_lstatat(int directory, const char *name, struct stat *out);
+long sys_renameat(int directory, const char *from, const char *to);
+// Makes `target`, which is open, another descriptor of the file behind `fd`, close-on-exec.
+long sys_dup_onto(int fd, int target);
+// Whether a write would find room within this time. An error or a peer that is gone is none to wait for.
+bool sys_wait_writable(int fd, int milliseconds);
 long sys_ioctl_pointer(int fd, unsigned long request, void *argument);
 long sys_get_flags(int fd);
 long sys_set_flags(int fd, int flags);
@@ -55,7 +63,7 @@ long sys_tcsetattr(int fd, const struct termios *settings);
 
 // What must be undone on every way out of the process, also by a fatal signal: one terminal's settings, and files to remove. The handlers use only
 // async-signal-safe calls and take no lock (a handler that takes a lock held by the interrupted thread hangs for ever).
-enum { EXIT_PATH_LIMIT = 32, EXIT_PATH_LENGTH = 256 };
+enum { EXIT_PATH_LIMIT = 32, EXIT_PATH_LENGTH = 4096 };
 // Raw mode (output processing stays), again after each SIGCONT; 0 or -errno, EBUSY while another terminal is kept.
 long exit_make_raw(int fd);
 void exit_restore_terminal(int fd);
@@ -65,8 +73,12 @@ long exit_add_path(const char *path);
 void exit_remove_path(long slot);
 // Restores and removes everything registered; may be called more than once.
 void exit_undo_all(void);
-// On signals that end the process: undo, then die of the same signal.
+// On signals that end the process: undo, then die of the same signal. Handlers run on the thread's signal stack where it has one.
 void exit_catch_fatal_signals(void);
+// Gives the calling thread a stack for signal handlers, so that an overflow of its own stack can be handled; takes it back before the thread ends.
+// NULL when there is no memory: then the thread does without.
+void *sys_signal_stack_make(void);
+void sys_signal_stack_free(void *stack);
 
 // Blocks SIGTERM, SIGINT and SIGHUP, and no other signal, for this thread and those it starts, ignores SIGPIPE and SIGXFSZ; a descriptor that reads what was blocked, or -errno.
 long sys_signals_to_descriptor(void);
@@ -78,6 +90,12 @@ int sys_argument_count(void);
 const char *sys_argument(int index);
 // Opens /dev/null in the place of each closed standard descriptor, so that no other file gets its number.
 void sys_open_standard_streams(void);
+
+// Becomes a daemon: forks twice, starts a session in between. Returns only in the daemon, with a descriptor in *report that the waiting first process reads
+// to its end: a zero byte is success, anything else is an error to print after `prefix`. -errno, in the first process, when it cannot be.
+long sys_daemonize(const char *prefix, int *report);
+// /dev/null in the place of standard input, output and error.
+long sys_leave_terminal(void);
 
 // What the parent left open.
 enum { DESCRIPTOR_CHUNK = 256 };

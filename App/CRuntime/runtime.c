@@ -7,3 +7,5 @@ const char *swift_copyAuxiliaryExecutablePath(const char *name) {
     (void)name;
     return NULL;
 }
+
+__attribute__((weak)) const char *program_commit(void) { return "unknown"; }

@@ -3,26 +3,7 @@ internal import LinuxSys
 internal import Machine
 internal import MachineManager
 
-/// Why the program cannot run a machine.
-enum ProgramError: Error, CustomStringConvertible {
-    case machine(MachineError)
-    case hypervisor(HypervisorError)
-    case qmp(QMPServerError)
-    case log(path: String, Errno)
-    case system(Errno)
-
-    var description: String {
-        switch self {
-        case .machine(let error): error.description
-        case .hypervisor(let error): error.description
-        case .qmp(let error): error.description
-        case .log(let path, let error): "-D: cannot open \(path): \(error)"
-        case .system(let error): "cannot set up the event loop: \(error)"
-        }
-    }
-}
-
-/// Composes the packages: one machine, one event loop, QMP.
+/// Composes the packages: one process, one machine, one event loop, QMP.
 enum Program {
     /// How long clients may take to read their last answers and events.
     private static let farewell: UInt64 = 500_000_000
@@ -32,25 +13,63 @@ enum Program {
 
     /// Runs the machine to its end; the process's exit code.
     static func run(_ config: VmConfig) -> Int32 {
+        var daemon: Daemon?
         do throws(ProgramError) {
-            try startLog(config.process.log)
-            warnOfUnused(config)
-            return try runMachine(config)
+            // First, while there is one thread and nothing is open. Only the daemon comes back from it.
+            if config.process.daemonizes {
+                daemon = try lift(ProgramError.daemon) { () throws(Errno) in try Daemon.start(errorPrefix: "stratovirt: ") }
+            }
+            try runProcess(config, daemon)
+            return 0
         } catch {
-            StandardStreams.error("stratovirt: \(error)\n")
+            report(error.description, to: daemon)
             return 1
         }
     }
 
-    private static func runMachine(_ config: VmConfig) throws(ProgramError) -> Int32 {
+    /// To whoever started the program: the process that waits for the daemon, or standard error; and to the log's file.
+    private static func report(_ sentence: String, to daemon: Daemon?) {
+        if Log.isFile { Log.error(sentence) }
+        if daemon?.fail(sentence) != true { StandardStreams.error("stratovirt: \(sentence)\n") }
+    }
+
+    private static func runProcess(_ config: VmConfig, _ daemon: Daemon?) throws(ProgramError) {
+        // Before there is anything that a signal would leave behind.
         let (loop, signals) = try lift(ProgramError.system) { () throws(Errno) in (try EventLoop(), try TerminationSignals()) }
         ExitActions.coverFatalSignals()
-        let hypervisor = try lift(ProgramError.hypervisor) { () throws(HypervisorError) in try KVM.open().createVirtualMachine() }
-        let machine = try lift(ProgramError.machine) { () throws(MachineError) in
-            let machine = try MicroVM(config, hypervisor: hypervisor, loop: loop)
-            try machine.realize()
-            return machine
+        if let path = config.process.pidFile {
+            try lift({ ProgramError.pidFile(path: path, $0) }) { () throws(Errno) in try PIDFile.create(path: path) }
         }
+        try startLog(config.process)
+        Log.info("VmConfig is \(config.summary)")
+        warnOfUnused(config)
+        let machine = try makeMachine(config, loop)
+        InheritedDescriptors.closeUnnamed()
+        try run(machine, config, loop, signals) { () throws(ProgramError) in
+            guard let daemon else { return }
+            try lift(ProgramError.daemon) { () throws(Errno) in try daemon.ready() }
+        }
+        if case .failure(let reason) = machine.endReason { throw .stopped(reason) }
+    }
+
+    /// A machine of which everything exists and nothing runs.
+    private static func makeMachine(_ config: VmConfig, _ loop: EventLoop) throws(ProgramError) -> any RunnableMachine {
+        switch config.machine.kind {
+        case .none: return NoMachine(loop: loop)
+        case .microvm:
+            let hypervisor = try lift(ProgramError.hypervisor) { () throws(HypervisorError) in try KVM.open().createVirtualMachine() }
+            return try lift(ProgramError.machine) { () throws(MachineError) in
+                let machine = try MicroVM(config, hypervisor: hypervisor, loop: loop)
+                try machine.realize()
+                return machine
+            }
+        }
+    }
+
+    /// `isRunning` is called once QMP listens and the vCPUs run.
+    private static func run(
+        _ machine: any RunnableMachine, _ config: VmConfig, _ loop: EventLoop, _ signals: TerminationSignals, isRunning: () throws(ProgramError) -> Void
+    ) throws(ProgramError) {
         let qmp = QMPServer(loop: loop, control: machine)
         machine.reportEvents(to: qmp)
         try lift(ProgramError.system) { () throws(Errno) in
@@ -64,43 +83,25 @@ enum Program {
         }
         defer { machine.shutDown() }
         try lift(ProgramError.machine) { () throws(MachineError) in try machine.start() }
+        try isRunning()
         ProgramMemory.releaseStartupPages()
         loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()
         machine.shutDown()
         qmp.flush(nanoseconds: farewell)
-        guard case .failure(let reason) = machine.endReason else { return 0 }
-        StandardStreams.error("stratovirt: \(reason)\n")
-        return 1
     }
 
-    /// Nothing on the command line is passed over in silence.
     private static func warnOfUnused(_ config: VmConfig) {
-        for chardev in config.chardevs { Log.warn("-chardev: nothing uses \(chardev.id)") }
-        for drive in config.drives {
-            let isUsed = config.devices.contains { if case .virtioBlock(let device) = $0 { device.drive == drive.id } else { false } }
-            if !isUsed { Log.warn("-drive: no -device uses \(drive.id)") }
-        }
+        for sentence in config.unusedParts { Log.warn(sentence) }
         if config.memory.maximum ?? config.memory.size > config.memory.size { Log.warn("-m: maxmem= has no effect: memory cannot be added yet") }
     }
 
-    private static func startLog(_ target: VmConfig.LogTarget) throws(ProgramError) {
-        let level = ProcessEnvironment.value("STRATOVIRT_LOG_LEVEL").flatMap(Log.Level.init)
-        switch target {
-        case .standardError: Log.configure(level: level ?? .warn)
-        case .file(let path):
-            do throws(Errno) {
-                Log.configure(level: level ?? .info, file: try SysFile.open(path, [.writeOnly, .create, .append]))
-            } catch {
-                throw .log(path: path, error)
-            }
+    /// Without `-D` only warnings and errors go to standard error; with it, informative entries too, as management layers expect.
+    private static func startLog(_ process: VmConfig.Process) throws(ProgramError) {
+        let level = ProcessEnvironment.value("STRATOVIRT_LOG_LEVEL").flatMap(Log.Level.init) ?? (process.isLogRequested ? .info : .warn)
+        switch process.log {
+        case .standardError: Log.configure(level: level)
+        case .file(let path): try lift({ ProgramError.log(path: path, $0) }) { () throws(Errno) in try Log.configure(level: level, path: path) }
         }
     }
-}
-
-/// Runs `body`; what it throws becomes the program's error.
-private func lift<Failure: Error, Value>(
-    _ wrap: (Failure) -> ProgramError, _ body: () throws(Failure) -> Value
-) throws(ProgramError) -> Value {
-    do throws(Failure) { return try body() } catch { throw wrap(error) }
 }

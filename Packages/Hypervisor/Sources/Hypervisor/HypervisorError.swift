@@ -7,6 +7,8 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
     /// The device node exists, but this user may not open it for reading and writing.
     case noPermission(path: String)
     case cannotOpen(path: String, Errno)
+    /// The file is there, but something else is behind it.
+    case notKVM(path: String)
     /// KVM_GET_API_VERSION gave something other than 12 (kernel Documentation/virt/kvm/api.rst 4.1).
     case wrongAPIVersion(found: Int)
     /// The name of the capability as <linux/kvm.h> spells it.
@@ -31,6 +33,7 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
         case .noDevice(let path): "cannot open \(path): no such device; is the kvm module loaded?"
         case .noPermission(let path): "cannot open \(path): permission denied; is this user in the group that owns it?"
         case .cannotOpen(let path, let errno): "cannot open \(path): \(errno)"
+        case .notKVM(let path): "\(path) is not a KVM device"
         case .wrongAPIVersion(let found): "KVM API version is \(found), but version 12 is needed"
         case .missingCapability(let name): "KVM lacks the capability \(name)"
         case .call(let name, let errno): "\(name) failed: \(errno)"
@@ -45,7 +48,7 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
 
     public static func == (a: HypervisorError, b: HypervisorError) -> Bool {
         switch (a, b) {
-        case (.noDevice(let a), .noDevice(let b)), (.noPermission(let a), .noPermission(let b)): a == b
+        case (.noDevice(let a), .noDevice(let b)), (.noPermission(let a), .noPermission(let b)), (.notKVM(let a), .notKVM(let b)): a == b
         case (.cannotOpen(let a, let x), .cannotOpen(let b, let y)): a == b && x == y
         case (.wrongAPIVersion(let a), .wrongAPIVersion(let b)), (.tooManyVCPUs(let a), .tooManyVCPUs(let b)),
              (.sharedPageTooSmall(let a), .sharedPageTooSmall(let b)): a == b

@@ -15,6 +15,7 @@ extension MicroVM {
         // The first vCPU last: it may start the others as soon as it runs.
         for vcpu in vcpus.reversed() {
             try lift(MachineError.vcpu) { () throws(CPUError) in try vcpu.start(paused: paused) }
+            Log.info("vcpu\(vcpu.id) has started\(paused ? ", paused" : "")")
         }
         Log.info("the machine has started with \(vcpus.count) vCPUs")
     }

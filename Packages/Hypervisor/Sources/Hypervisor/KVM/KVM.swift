@@ -19,7 +19,7 @@ public final class KVM: Sendable {
         } catch {
             throw openError(path: path, error)
         }
-        return try KVM(file: file)
+        return try KVM(file: file, path: path)
     }
 
     static func openError(path: String, _ errno: Errno) -> HypervisorError {
@@ -31,8 +31,9 @@ public final class KVM: Sendable {
         }
     }
 
-    private init(file: consuming OwnedFD) throws(HypervisorError) {
+    private init(file: consuming OwnedFD, path: String) throws(HypervisorError) {
         let version = ckvm_api_version(file.raw)
+        guard version != -Int(Errno.notThisKind.code) else { throw .notKVM(path: path) }
         guard version >= 0 else { throw .call("KVM_GET_API_VERSION", Errno(result: version)) }
         guard version == KVM.apiVersion else { throw .wrongAPIVersion(found: version) }
         for capability in KVMCapability.required + KVMCapability.requiredByArchitecture
@@ -61,6 +62,8 @@ extension Errno {
     /// From the result of a `ckvm_` function that failed.
     init(result: Int) { self.init(Int32(truncatingIfNeeded: 0 &- result)) }
 
+    /// ENOTTY: the file knows no such call.
+    static let notThisKind = Errno(25)
     static let noSuchDevice = Errno(19)
     static let noSuchAddress = Errno(6)
 }

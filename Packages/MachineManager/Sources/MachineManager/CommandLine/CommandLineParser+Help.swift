@@ -1,6 +1,6 @@
 extension CommandLineParser {
-    /// One line for `-version`.
-    public static var versionText: String { "StratoVirt \(ProductVersion.text)\n" }
+    /// One line for `-version`, as StratoVirt writes it. `commit` names the source that the program was built from.
+    public static func versionText(commit: String) -> String { "StratoVirt \(ProductVersion.text) commit-id \(commit)\n" }
 
     /// The text of `-help`, made from the option table.
     public static var helpText: String {

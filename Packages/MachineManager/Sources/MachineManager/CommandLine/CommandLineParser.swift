@@ -3,7 +3,7 @@ public enum CommandLineRequest: Equatable, Sendable {
     case run(VmConfig)
     /// Print `CommandLineParser.helpText` on standard output and exit with status 0.
     case help
-    /// Print `CommandLineParser.versionText` on standard output and exit with status 0.
+    /// Print `CommandLineParser.versionText(commit:)` on standard output and exit with status 0.
     case version
 }
 

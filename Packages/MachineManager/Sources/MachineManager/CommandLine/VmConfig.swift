@@ -97,6 +97,8 @@ extension VmConfig {
         /// Set only when `daemonizes` is.
         public var pidFile: String?
         public var log = LogTarget.standardError
+        /// There is a `-D`, with or without a file.
+        public var isLogRequested = false
 
         public init() {}
     }

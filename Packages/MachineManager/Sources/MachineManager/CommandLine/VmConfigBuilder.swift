@@ -25,6 +25,7 @@ struct VmConfigBuilder {
     /// Takes one occurrence of an option with its values, whose number suits the option's arity.
     mutating func add(_ spec: OptionSpec, _ values: [String]) throws(CommandLineError) {
         if spec.arity == .flag { return addFlag(spec.id) }
+        if spec.id == .log { config.process.isLogRequested = true }
         for value in values {
             if case .whole = spec.head {
                 try addWhole(spec, value)

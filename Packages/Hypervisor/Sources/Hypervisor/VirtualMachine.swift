@@ -27,6 +27,14 @@ public protocol InterruptLine: AnyObject, Sendable {
     /// An edge: up and down again. Never blocks and never fails; edges that the controller has not yet seen merge.
     func pulse()
 
+    /// An eventfd that does what `pulse` does for whoever writes to it: the irqfd (kernel Documentation/virt/kvm/api.rst, KVM_IRQFD). For back ends that
+    /// interrupt the guest themselves, such as vhost. Belongs to the line. Nil when the line has none.
+    var eventDescriptor: Int32? { get }
+
     /// Holds the line at a level. A line is used either with `pulse` or with `set`: a pulse also lowers the input.
     func set(level: Bool)
+}
+
+extension InterruptLine {
+    public var eventDescriptor: Int32? { nil }
 }

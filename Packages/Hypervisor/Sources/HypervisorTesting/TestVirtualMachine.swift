@@ -18,7 +18,10 @@ public final class TestVirtualMachine: VirtualMachine {
     /// What the port space's listener was told.
     public let ports = TestListener()
 
-    public init() {}
+    private let hasEvents: Bool
+
+    /// `hasEvents`: the interrupt lines have an eventfd, as KVM's have.
+    public init(hasEvents: Bool = false) { self.hasEvents = hasEvents }
 
     public func createIRQChip() throws(HypervisorError) {
         let early = state.withLock { state in
@@ -30,7 +33,7 @@ public final class TestVirtualMachine: VirtualMachine {
 
     public func makeInterruptLine(gsi: UInt32) throws(HypervisorError) -> any InterruptLine {
         guard gsi < 24 else { throw .noSuchInterruptLine(gsi: gsi, limit: 24) }
-        let line = TestInterruptLine(gsi: gsi)
+        let line = TestInterruptLine(gsi: gsi, hasEvent: hasEvents)
         state.withLock { $0.lines.append(line) }
         return line
     }
@@ -58,7 +61,18 @@ public final class TestInterruptLine: InterruptLine {
     public let gsi: UInt32
     private let state = Mutex((pulses: 0, level: false, rises: 0))
 
-    public init(gsi: UInt32) { self.gsi = gsi }
+    private let event: EventFD?
+
+    /// `hasEvent`: whoever writes to `eventDescriptor` adds to `events`. Without descriptors to spare there is none.
+    public init(gsi: UInt32, hasEvent: Bool = false) {
+        self.gsi = gsi
+        event = hasEvent ? try? EventFD() : nil
+    }
+
+    public var eventDescriptor: Int32? { event?.raw }
+
+    /// How often `eventDescriptor` was written to since the last call.
+    public func takeEvents() -> UInt64 { event?.drain() ?? 0 }
 
     public func pulse() { state.withLock { $0.pulses += 1 } }
 

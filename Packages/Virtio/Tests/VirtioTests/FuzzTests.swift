@@ -69,6 +69,8 @@ import Testing
                 try guest.writeHeader([0, 1, 4, 8, 11, 13, 99][Int(random.next() % 7)], sector: random.next() % 2 == 0 ? random.next() % 3000 : Self.number(&random), at: Guest.Place.data &+ random.next() % 0x4000)
             }
             guest.fake.isHolding = random.next() % 3 == 0
+            // A reset waits for the storage.
+            guest.fake.reapsToHold = 2
             for _ in 0..<random.next() % 12 {
                 if random.next() % 16 == 0 {
                     try guest.memory.store(UInt16(truncatingIfNeeded: random.next()), at: Guest.Place.available + 2)

@@ -187,7 +187,7 @@ private final class FloodingDevice: VirtioDevice {
     let droppedRequests: UInt64 = 0
     func readConfig(offset: Int, size: Int) -> UInt64 { 0 }
     func writeConfig(offset: Int, size: Int, value: UInt64) {}
-    func activate(queues: [SplitQueue?], features: UInt64, memory: GuestMemory, interrupt: VirtioInterrupt) {}
+    func activate(_ session: VirtioSession) {}
     func queueNotified(_ index: Int) -> ServiceResult { .again }
     func eventSourceReady(_ descriptor: Int32) -> ServiceResult { .idle }
     func drain() -> ServiceResult { .idle }
@@ -220,7 +220,10 @@ private final class RefillingGuest {
         let queue = try SplitQueue(
             QueueConfiguration(size: 256, descriptorTable: Guest.Place.descriptors, availableRing: Guest.Place.available, usedRing: Guest.Place.used),
             maximumSize: 256, features: 0, memory: guest.memory)
-        device.activate(queues: [queue], features: 0, memory: guest.memory, interrupt: VirtioInterrupt(line: guest.line))
+        device.activate(
+            VirtioSession(
+                queues: [queue], configurations: [nil], features: 0, memory: guest.memory, interrupt: VirtioInterrupt(line: guest.line), notifications: [],
+                control: SessionControl(nil, session: 0)))
         try guest.writeHeader(RequestType.flush, sector: 0)
         try guest.writeTable(guest.chain([]))
         storage.guest = guest

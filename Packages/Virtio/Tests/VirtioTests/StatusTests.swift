@@ -95,11 +95,12 @@ import Testing
         try guest.offer(0)
         guest.serve()
         #expect(guest.fake.inFlight == 1)
+        guest.fake.reapsToHold = 3
         guest.write(.status, 0)
+        #expect(guest.fake.reapsToHold == 0)
         #expect(guest.fake.inFlight == 0)
         #expect(try guest.newUsed() == [])
         #expect(guest.read(.interruptStatus) == 0)
-        guest.fake.isHolding = false
         #expect(try guest.start())
         #expect(try guest.request(RequestType.read, [.writable(Guest.Place.data, 512)]).status == BlockStatus.ok)
     }

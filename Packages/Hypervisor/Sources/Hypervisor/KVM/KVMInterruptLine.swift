@@ -26,5 +26,7 @@ final class KVMInterruptLine: InterruptLine {
     // The write into the eventfd raises and lowers the input inside the kernel, and needs no ioctl.
     func pulse() { event.signal() }
 
+    var eventDescriptor: Int32? { event.raw }
+
     func set(level: Bool) { _ = ckvm_irq_line(machine.file.raw, gsi, level ? 1 : 0) }
 }

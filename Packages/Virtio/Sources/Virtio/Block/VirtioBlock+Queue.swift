@@ -70,7 +70,7 @@ extension VirtioBlock {
     func complete(_ token: UInt64, _ result: Int32) {
         let index = Int(truncatingIfNeeded: token)
         guard let slot = slots[index] else { return }
-        if result >= 0, slot.isWriteThrough, slot.phase == .working {
+        if result >= 0, slot.isWriteThrough, slot.phase == .working, session != nil {
             slots.update(index) { $0.phase = .hardening }
             storage.submit(BlockOperation(.flush, token: token))
             needsKick = true

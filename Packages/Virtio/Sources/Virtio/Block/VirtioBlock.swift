@@ -1,4 +1,4 @@
-public import AddressSpace
+internal import AddressSpace
 public import BlockBackend
 
 /// A virtio block device (virtio 1.2, section 5.2) with one queue, over a `BlockStorage`.
@@ -90,9 +90,10 @@ public final class VirtioBlock: VirtioDevice {
     /// Nothing is writable: `writeback` belongs to CONFIG_WCE, which is not offered.
     public func writeConfig(offset: Int, size: Int, value: UInt64) {}
 
-    public func activate(queues: [SplitQueue?], features: UInt64, memory: GuestMemory, interrupt: VirtioInterrupt) {
-        guard let first = queues.first, let queue = first else { return }
-        session = Session(queue: queue, memory: memory, interrupt: interrupt, isWriteThrough: features & BlockFeature.flush == 0)
+    public func activate(_ session: VirtioSession) {
+        guard let first = session.queues.first, let queue = first else { return }
+        self.session = Session(
+            queue: queue, memory: session.memory, interrupt: session.interrupt, isWriteThrough: session.features & BlockFeature.flush == 0)
     }
 
     public func drain() -> ServiceResult {
@@ -103,8 +104,15 @@ public final class VirtioBlock: VirtioDevice {
         return isStalled ? .again : .idle
     }
 
-    public func reset() {
+    public func prepareReset() -> Bool {
         // The rings may be anything by now: what is in flight ends without a word to the driver.
+        session = nil
+        isStalled = false
+        if slots.inFlight > 0 { storage.reap { token, _ in slots.release(Int(truncatingIfNeeded: token)) } }
+        return slots.inFlight == 0
+    }
+
+    public func reset() {
         session = nil
         storage.drain { token, _ in slots.release(Int(truncatingIfNeeded: token)) }
         isStalled = false

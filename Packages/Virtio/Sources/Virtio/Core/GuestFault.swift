@@ -1,3 +1,5 @@
+public import LinuxSys
+
 /// A rule of virtio that the guest broke, and what the device does about it.
 ///
 /// Stopping the virtual machine is the third thing a monitor can do. No fault of this package asks for it: a guest that has
@@ -39,6 +41,8 @@ public enum QueueFault: Error, Equatable, Sendable, CustomStringConvertible {
     /// An indirect table of no bytes, a part of a descriptor, or more descriptors than a chain may have.
     case badIndirectLength(UInt32)
     case indirectTableOutsideRAM
+    /// Not the guest's fault: the host, or a back end in another process, cannot go on.
+    case hostFailure(Errno)
 
     public var description: String {
         switch self {
@@ -57,6 +61,7 @@ public enum QueueFault: Error, Equatable, Sendable, CustomStringConvertible {
         case .indirectWithNext: "an indirect descriptor has a next one"
         case .badIndirectLength(let length): "an indirect table of \(length) bytes is not possible"
         case .indirectTableOutsideRAM: "an indirect table is outside of RAM"
+        case .hostFailure(let error): "the host cannot serve it: \(error)"
         }
     }
 }

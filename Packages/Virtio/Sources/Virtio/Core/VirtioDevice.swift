@@ -1,17 +1,18 @@
-public import AddressSpace
-
 /// What a device type does behind a transport.
 ///
 /// The transport owns the device and calls it under the device's one lock: on vCPU threads (configuration space, activation, reset)
-/// and on the event loop's thread (queues and event sources). No two calls overlap.
+/// and on the event loop's thread (queues and event sources). No two calls overlap. A device that serves queues on other threads
+/// (`VirtioSession.serveElsewhere`) has locks of its own for those, and never calls the transport while it holds one, `SessionControl` excepted.
 public protocol VirtioDevice: AnyObject {
     /// Virtio 1.2, section 5: 2 is a block device.
     var deviceType: UInt32 { get }
-    /// Everything that is offered, VIRTIO_F_VERSION_1 included. Does not change.
+    /// Everything that is offered, VIRTIO_F_VERSION_1 included. May change inside `VirtioMMIODevice.update`; a driver that has begun to negotiate
+    /// sees the change after its next reset.
     var features: UInt64 { get }
     /// The largest size of each queue, powers of two. Does not change.
     var queueSizes: [UInt16] { get }
-    /// Descriptors of the host that `eventSourceReady` is called for whenever one is readable. They belong to the device and do not change.
+    /// Descriptors of the host that `eventSourceReady` is called for whenever one is readable. They belong to the device, and may
+    /// change inside `VirtioMMIODevice.update`.
     var eventSources: [Int32] { get }
     /// Requests that were ignored because they make no sense; it wraps.
     var droppedRequests: UInt64 { get }
@@ -21,16 +22,29 @@ public protocol VirtioDevice: AnyObject {
     /// Bytes outside the configuration space and read-only fields are ignored.
     func writeConfig(offset: Int, size: Int, value: UInt64)
 
-    /// The driver is ready. `features` is what was negotiated; a queue that the driver did not set up is nil.
-    func activate(queues: [SplitQueue?], features: UInt64, memory: GuestMemory, interrupt: VirtioInterrupt)
+    /// The driver is ready. All queues are notified once afterwards.
+    func activate(_ session: VirtioSession)
     /// The driver says that queue `index` has new buffers; may be wrong.
     func queueNotified(_ index: Int) -> ServiceResult
+    /// `descriptor` may be one that was replaced meanwhile.
     func eventSourceReady(_ descriptor: Int32) -> ServiceResult
     /// Waits until nothing is in flight; finished requests are given back to the driver. `.again` when others in a queue have waited for them.
+    /// For a paused machine: queues that are served elsewhere are served until they are empty.
     @discardableResult
     func drain() -> ServiceResult
+    /// The driver takes queue `index` back without a reset (QueueReady = 0, FAILED): waits until nothing in flight belongs to it, and does not
+    /// touch it any more. The default is `drain`.
+    func stopQueue(_ index: Int)
+    /// The driver wants a reset: nothing new is started, and rings are not touched any more. True when nothing is in flight, so that
+    /// `reset` will not wait. Called again until it is true, with the device's lock given up in between. The default is true.
+    func prepareReset() -> Bool
     /// Back to the state before activation: waits until nothing is in flight, and touches neither rings nor guest memory afterwards.
     func reset()
+}
+
+extension VirtioDevice {
+    public func stopQueue(_ index: Int) { drain() }
+    public func prepareReset() -> Bool { true }
 }
 
 /// How serving a queue or an event source ended.

@@ -9,12 +9,14 @@ public final class VirtioInterrupt: Sendable {
     public static let configurationChange: UInt32 = 2
 
     private let pending = Atomic<UInt32>(0)
+    /// Bits that are reported whatever `pending` holds.
+    private let standing = Atomic<UInt32>(0)
     private let line: any InterruptLine
 
     public init(line: any InterruptLine) { self.line = line }
 
     /// Events that the driver has not acknowledged yet.
-    public var status: UInt32 { pending.load(ordering: .acquiring) }
+    public var status: UInt32 { pending.load(ordering: .acquiring) | standing.load(ordering: .relaxed) }
 
     /// Raises the interrupt for `reason`. The line is edge triggered, so each event is a pulse of its own: one that comes between
     /// the driver's read of the status and its acknowledgement is not lost.
@@ -23,9 +25,23 @@ public final class VirtioInterrupt: Sendable {
         line.pulse()
     }
 
+    /// A descriptor that interrupts the guest for used buffers when somebody writes to it: the irqfd, for a back end that gives buffers back itself. It belongs to
+    /// the line. Nil when the line has none: then the device has to watch the back end's descriptor and to call `raise`.
+    ///
+    /// Nobody can say afterwards whether the interrupt came from the back end, so InterruptStatus reports used buffers always, until the device is reset. A
+    /// driver that looks for them in vain loses nothing: Linux's handler visits the rings and goes.
+    public func delegateUsedBuffers() -> Int32? {
+        guard let descriptor = line.eventDescriptor else { return nil }
+        standing.store(Self.usedBuffer, ordering: .relaxed)
+        return descriptor
+    }
+
     func acknowledge(_ bits: UInt32) {
         pending.bitwiseAnd(~bits, ordering: .acquiringAndReleasing)
     }
 
-    func clear() { pending.store(0, ordering: .releasing) }
+    func clear() {
+        standing.store(0, ordering: .relaxed)
+        pending.store(0, ordering: .releasing)
+    }
 }

@@ -8,7 +8,9 @@ extension VirtioMMIODevice {
         let event = notifications[index]
         event.drain()
         let isAgain = state.withLock { state in
-            guard state.status.isLive else { return false }
+            // The loop was on its way here when the device took the queue elsewhere: hand the notification on.
+            if isElsewhere(index) { return true }
+            guard state.status.isLive, !state.isResetting else { return false }
             return apply(state.device.queueNotified(index), &state)
         }
         // Behind whatever else is ready: the loop comes back to it.

@@ -55,41 +55,21 @@ extension VirtioMMIODevice {
         } catch {
             throw .notification(device: name, error)
         }
-        do throws(Errno) {
-            for (index, event) in notifications.enumerated() {
-                try loop.add(event.raw, .readable) { [self] _ in serveQueue(index) }
-            }
-            for source in eventSources {
-                try loop.add(source, .readable) { [self] _ in serveEventSource(source) }
-            }
-        } catch {
-            unwatch(loop)
-            throw .eventLoop(device: name, error)
-        }
+        // Before the registers appear: a guest that is running may find them at once.
+        do throws(Errno) { try watch(Placement(slot: slot, loop: loop)) } catch { throw .eventLoop(device: name, error) }
         do throws(SysBusError) { try bus.place(region, in: slot) } catch {
-            unwatch(loop)
+            unwatch()
             throw .bus(error)
         }
-        placement.withLock { $0 = Placement(slot: slot, loop: loop) }
-    }
-
-    private func unwatch(_ loop: EventLoop) {
-        for event in notifications { loop.remove(event.raw) }
-        for source in eventSources { loop.remove(source) }
     }
 
     /// Address and interrupt; nil unless attached.
-    public var slot: SysBusSlot? { placement.withLock { $0?.slot } }
+    public var slot: SysBusSlot? { watching.withLock { $0.placement?.slot } }
 
     /// Leaves the event loop and waits for what is in flight; the registers stay, and do nothing. For the end of the machine, when
     /// no vCPU runs any more.
     public func detach() {
-        let old = placement.withLock { placement in
-            let old = placement
-            placement = nil
-            return old
-        }
-        if let old { unwatch(old.loop) }
+        unwatch()
         reset()
     }
 }

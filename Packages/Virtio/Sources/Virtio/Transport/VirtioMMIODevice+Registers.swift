@@ -21,7 +21,7 @@ extension VirtioMMIODevice {
         }
         return state.withLock { state in
             switch register {
-            case .deviceFeatures: return Self.word(features, state.deviceFeaturesSelect)
+            case .deviceFeatures: return Self.word(state.offeredFeatures, state.deviceFeaturesSelect)
             case .queueSizeMaximum: return selected(state.queueSelect).map { UInt64(queueSizes[$0]) } ?? 0
             case .queueReady: return selected(state.queueSelect).map { state.queues[$0].isReady ? 1 : 0 } ?? 0
             case .status: return UInt64(state.status.rawValue)
@@ -44,10 +44,13 @@ extension VirtioMMIODevice {
             guard let index = selected(value) else { return ignore() }
             return notifications[index].signal()
         case .interruptAcknowledge: return interrupt.acknowledge(value)
+        case .status where value == 0: return resetAndWait()
         case .sharedMemorySelect: return
         default: break
         }
         state.withLock { state in
+            // Another vCPU's reset is not complete yet; what this one writes would be lost with it.
+            if state.isResetting { return ignore() }
             switch register {
             case .deviceFeaturesSelect: state.deviceFeaturesSelect = value
             case .driverFeaturesSelect: state.driverFeaturesSelect = value
@@ -109,8 +112,7 @@ extension VirtioMMIODevice {
             state.queues[index].isReady = wanted
         } else if !wanted, state.queues[index].isReady {
             // The driver stops the queue and reads the register back: nothing touches the ring afterwards. Only a reset brings it back.
-            state.device.drain()
-            state.queues[index].queue?.disable()
+            stopQueue(index, &state)
             state.queues[index].isReady = false
         } else if wanted != state.queues[index].isReady {
             ignore()

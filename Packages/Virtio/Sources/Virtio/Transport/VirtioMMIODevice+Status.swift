@@ -1,10 +1,12 @@
 internal import LinuxSys
+internal import Synchronization
 
 extension VirtioMMIODevice {
     func writeStatus(_ state: inout State, _ value: UInt32) {
         switch state.status.request(writing: value) {
         case .reset:
-            reset(&state)
+            // `write` has taken it to `resetAndWait`.
+            break
         case .refused:
             ignore()
         case .advance(let steps, let fails):
@@ -22,7 +24,7 @@ extension VirtioMMIODevice {
     private func take(_ step: DeviceStatus, _ state: inout State) -> Bool {
         if step == .featuresOK {
             let accepted = state.driverFeatures
-            guard accepted & ~features == 0, accepted & VirtioFeature.version1 != 0 else {
+            guard accepted & ~state.offeredFeatures == 0, accepted & VirtioFeature.version1 != 0 else {
                 ignore()
                 return false
             }
@@ -34,10 +36,13 @@ extension VirtioMMIODevice {
 
     /// The queues are checked and copied here, once; from now on the registers only describe them.
     private func activate(_ state: inout State) {
+        if failIfUnwatched(&state) { return }
         var queues: [SplitQueue?] = []
+        var configurations: [QueueConfiguration?] = []
         for index in state.queues.indices {
             guard state.queues[index].isReady else {
                 queues.append(nil)
+                configurations.append(nil)
                 continue
             }
             do {
@@ -45,11 +50,16 @@ extension VirtioMMIODevice {
                     state.queues[index].configuration, maximumSize: queueSizes[index], features: state.driverFeatures, memory: memory)
                 state.queues[index].queue = queue
                 queues.append(queue)
+                configurations.append(state.queues[index].configuration)
             } catch {
                 return requestReset(&state, error)
             }
         }
-        state.device.activate(queues: queues, features: state.driverFeatures, memory: memory, interrupt: interrupt)
+        let control = SessionControl(self, session: watching.withLock { $0.session })
+        state.device.activate(
+            VirtioSession(
+                queues: queues, configurations: configurations, features: state.driverFeatures, memory: memory, interrupt: interrupt,
+                notifications: notifications, control: control))
         // A driver may have notified before DRIVER_OK, when nobody was listening.
         for event in notifications { event.signal() }
     }
@@ -65,13 +75,48 @@ extension VirtioMMIODevice {
     }
 
     private func stopQueues(_ state: inout State) {
-        state.device.drain()
-        for index in state.queues.indices { state.queues[index].queue?.disable() }
+        for index in state.queues.indices { stopQueue(index, &state) }
     }
 
-    func reset(_ state: inout State) {
+    func stopQueue(_ index: Int, _ state: inout State) {
+        guard let queue = state.queues[index].queue else { return }
+        state.device.stopQueue(index)
+        // One that is served elsewhere is under a lock of the device, which has just stopped it.
+        if !isElsewhere(index) { queue.disable() }
+    }
+
+    /// Sets DEVICE_NEEDS_RESET when the host does not let the event loop watch the device.
+    @discardableResult
+    func failIfUnwatched(_ state: inout State) -> Bool {
+        guard let failure = watching.withLock({ $0.failure }) else { return false }
+        if state.status.contains(.driverOK) { requestReset(&state, .hostFailure(failure)) }
+        return true
+    }
+
+    /// Completes a reset once nothing is in flight. The wait is without the lock: a slow disk holds up the vCPU that resets its device, which must not reuse
+    /// its memory before, but not the event loop and with it everything else.
+    func resetAndWait() {
+        while true {
+            let isDone = state.withLock { state in
+                state.isResetting = true
+                guard state.device.prepareReset() else { return false }
+                reset(&state)
+                state.isResetting = false
+                return true
+            }
+            if isDone { return }
+            // The loop's thread, or the next round, finds what has ended.
+            Clock.sleep(nanoseconds: Self.resetPollInterval)
+        }
+    }
+
+    private static var resetPollInterval: UInt64 { 1_000_000 }
+
+    private func reset(_ state: inout State) {
         state.device.reset()
+        endSession()
         state.status = []
+        state.offeredFeatures = state.device.features
         state.deviceFeaturesSelect = 0
         state.driverFeaturesSelect = 0
         state.driverFeatures = 0

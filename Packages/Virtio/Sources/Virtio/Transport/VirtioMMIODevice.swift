@@ -17,6 +17,10 @@ public final class VirtioMMIODevice: RegionOps {
 
     struct State: ~Copyable {
         let device: any VirtioDevice
+        /// Frozen while a driver negotiates or runs.
+        var offeredFeatures: UInt64
+        /// A vCPU waits for requests in flight to end, without the lock, to complete a reset.
+        var isResetting = false
         var status: DeviceStatus = []
         var deviceFeaturesSelect: UInt32 = 0
         var driverFeaturesSelect: UInt32 = 0
@@ -39,31 +43,29 @@ public final class VirtioMMIODevice: RegionOps {
 
     public let name: String
     let deviceType: UInt32
-    let features: UInt64
     let queueSizes: [UInt16]
     let memory: GuestMemory
     let interrupt: VirtioInterrupt
     /// One for each queue; signalled by the guest through KVM, or by `write`.
     let notifications: [EventFD]
-    let eventSources: [Int32]
     let state: Mutex<State>
+    let watching: Mutex<Watching>
     let ignoredAccesses = Atomic<UInt64>(0)
-    let placement = Mutex<Placement?>(nil)
 
     /// Takes the device over. `line` is the interrupt, edge triggered.
     public init(name: String, device: sending any VirtioDevice, memory: GuestMemory, line: any InterruptLine) throws(Errno) {
         self.name = name
         self.memory = memory
         deviceType = device.deviceType
-        features = device.features
         queueSizes = device.queueSizes
-        eventSources = device.eventSources
         interrupt = VirtioInterrupt(line: line)
         var events: [EventFD] = []
         for _ in device.queueSizes { events.append(try EventFD()) }
         notifications = events
         let queues = [QueueRegisters](repeating: QueueRegisters(), count: events.count)
-        state = Mutex(State(device: device, queues: queues))
+        watching = Mutex(Watching(elsewhere: [Bool](repeating: false, count: events.count), sources: device.eventSources))
+        let features = device.features
+        state = Mutex(State(device: device, offeredFeatures: features, queues: queues))
     }
 
     /// Any thread.
@@ -79,7 +81,33 @@ public final class VirtioMMIODevice: RegionOps {
     public var status: DeviceStatus { state.withLock { $0.status } }
 
     /// Back to the state after power-on; waits for what is in flight. Any thread.
-    public func reset() { state.withLock { reset(&$0) } }
+    public func reset() { resetAndWait() }
+
+    /// Changes the device: `body` runs under its lock, which it must not take again, and must not keep the device. Event sources are watched anew afterwards, and
+    /// features are offered anew unless a driver has begun to negotiate. Nil, and nothing done, when the device is not a `D`. Any thread.
+    ///
+    /// The configuration generation moves in any case, so that a driver never reads half of a changed configuration (virtio 1.2, section 2.5.2); whoever
+    /// changed something that the driver should look at calls `configurationChanged` afterwards.
+    @discardableResult
+    public func update<D: VirtioDevice, R, E: Error>(_ type: D.Type, _ body: (D) throws(E) -> sending R) throws(E) -> R? {
+        // SAFETY: only called here, before this function returns. What it captures is the caller's, and the caller waits.
+        nonisolated(unsafe) let body = body
+        return try state.withLock { state throws(E) -> R? in
+            guard let device = state.device as? D else { return nil }
+            unwatchSources()
+            defer { finishUpdate(&state) }
+            return try unsafe body(device)
+        }
+    }
+
+    private func finishUpdate(_ state: inout State) {
+        watchSources(state.device.eventSources)
+        state.configGeneration &+= 1
+        if !state.status.contains(.driver) { state.offeredFeatures = state.device.features }
+        failIfUnwatched(&state)
+        // What waited for the change goes on.
+        if state.status.isLive { for event in notifications { event.signal() } }
+    }
 
     /// Serves what the driver has queued until nothing is left and nothing is in flight. Any thread; for a machine whose vCPUs are paused, and
     /// whose image must not change afterwards: a notification that the event loop has not seen yet then finds an empty queue.
@@ -89,7 +117,7 @@ public final class VirtioMMIODevice: RegionOps {
             for _ in 0...queueSizes.reduce(0, { $0 + Int($1) }) {
                 var isAgain = false
                 if state.status.isLive {
-                    for index in notifications.indices where apply(state.device.queueNotified(index), &state) { isAgain = true }
+                    for index in notifications.indices where !isElsewhere(index) && apply(state.device.queueNotified(index), &state) { isAgain = true }
                 }
                 if apply(state.device.drain(), &state) { isAgain = true }
                 if !isAgain { return false }

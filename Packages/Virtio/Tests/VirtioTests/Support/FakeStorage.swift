@@ -19,6 +19,8 @@ final class FakeStorage: BlockStorage, @unchecked Sendable {
     var started: [BlockOperation.Kind] = []
     /// Operations wait for `drain` or until this is false.
     var isHolding = false
+    /// Holding ends with the reap after this many.
+    var reapsToHold = Int.max
     /// The result of the next operations of a kind, instead of doing them.
     var failures: [BlockOperation.Kind: Int32] = [:]
     var records = true
@@ -69,7 +71,11 @@ final class FakeStorage: BlockStorage, @unchecked Sendable {
 
     func reap(_ body: (UInt64, Int32) -> Void) {
         event.drain()
-        if isHolding { return }
+        if isHolding {
+            reapsToHold -= 1
+            if reapsToHold > 0 { return }
+            isHolding = false
+        }
         deliver(body)
     }
 

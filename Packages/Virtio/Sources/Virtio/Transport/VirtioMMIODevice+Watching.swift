@@ -1,0 +1,119 @@
+internal import LinuxSys
+internal import Synchronization
+
+/// What the event loop watches for a device. Its lock is taken after the device's, never before.
+struct Watching: Sendable {
+    /// Nil unless attached.
+    var placement: VirtioMMIODevice.Placement?
+    /// Queues whose notifications somebody else watches for this session.
+    var elsewhere: [Bool]
+    /// The device's event sources, whether or not there is a loop.
+    var sources: [Int32] = []
+    /// The number of resets so far: a session is over when it has moved.
+    var session: UInt64 = 0
+    /// What the running session asked for from another thread, not yet done.
+    var requestedReset: QueueFault?
+    /// The host has refused to watch something. A device that nobody wakes must not go live.
+    var failure: Errno?
+}
+
+extension VirtioMMIODevice {
+    // MARK: Notifications
+
+    func isElsewhere(_ index: Int) -> Bool { watching.withLock { $0.elsewhere[index] } }
+
+    func serveElsewhere(_ index: Int, session: UInt64) {
+        guard index >= 0, index < notifications.count else { return }
+        watching.withLock { watching in
+            guard watching.session == session, !watching.elsewhere[index] else { return }
+            watching.elsewhere[index] = true
+            watching.placement?.loop.remove(notifications[index].raw)
+        }
+    }
+
+    /// The device was reset: what it watched itself is the transport's again.
+    func endSession() {
+        watching.withLock { watching in
+            watching.session &+= 1
+            watching.requestedReset = nil
+            for index in notifications.indices where watching.elsewhere[index] {
+                watching.elsewhere[index] = false
+                do throws(Errno) { try watchNotification(index, watching) } catch { watching.failure = error }
+            }
+        }
+    }
+
+    private func watchNotification(_ index: Int, _ watching: Watching) throws(Errno) {
+        try watching.placement?.loop.add(notifications[index].raw, .readable) { [self] _ in serveQueue(index) }
+    }
+
+    // MARK: Event sources
+
+    /// Before the device may close one: its number may be somebody else's right after.
+    func unwatchSources() {
+        watching.withLock { watching in
+            if let loop = watching.placement?.loop { for source in watching.sources { loop.remove(source) } }
+            watching.sources = []
+        }
+    }
+
+    func watchSources(_ sources: [Int32]) {
+        watching.withLock { watching in
+            watching.sources = sources
+            do throws(Errno) { try watchSources(watching) } catch { watching.failure = error }
+        }
+    }
+
+    private func watchSources(_ watching: Watching) throws(Errno) {
+        guard let loop = watching.placement?.loop else { return }
+        for source in watching.sources {
+            try loop.add(source, .readable) { [self] _ in serveEventSource(source) }
+        }
+    }
+
+    // MARK: All of it
+
+    func watch(_ placement: Placement) throws(Errno) {
+        let failure: Errno? = watching.withLock { watching in
+            watching.placement = placement
+            do throws(Errno) {
+                for index in notifications.indices { try watchNotification(index, watching) }
+                try watchSources(watching)
+                return nil
+            } catch { return error }
+        }
+        if let failure {
+            unwatch()
+            throw failure
+        }
+    }
+
+    func unwatch() {
+        watching.withLock { watching in
+            guard let loop = watching.placement?.loop else { return }
+            for event in notifications { loop.remove(event.raw) }
+            for source in watching.sources { loop.remove(source) }
+            watching.placement = nil
+        }
+    }
+
+    // MARK: Resets asked for by other threads
+
+    /// Any thread. Posted, because whoever asks may hold locks that come after the device's.
+    func postReset(_ fault: QueueFault, session: UInt64) {
+        let loop: EventLoop? = watching.withLock { watching in
+            guard watching.session == session, watching.requestedReset == nil else { return nil }
+            watching.requestedReset = fault
+            return watching.placement?.loop
+        }
+        loop?.post { [weak self] in self?.serveResetRequest() }
+    }
+
+    /// On the event loop's thread.
+    func serveResetRequest() {
+        state.withLock { state in
+            // Stays where it is: one request a session is enough.
+            if let fault = watching.withLock({ $0.requestedReset }), state.status.contains(.driverOK) { requestReset(&state, fault) }
+        }
+    }
+}

@@ -91,9 +91,9 @@ enum Program {
         qmp.flush(nanoseconds: farewell)
     }
 
+    /// Nothing on the command line is passed over in silence.
     private static func warnOfUnused(_ config: VmConfig) {
         for sentence in config.unusedParts { Log.warn(sentence) }
-        if config.memory.maximum ?? config.memory.size > config.memory.size { Log.warn("-m: maxmem= has no effect: memory cannot be added yet") }
     }
 
     /// Without `-D` only warnings and errors go to standard error; with it, informative entries too, as management layers expect.

@@ -2,204 +2,158 @@ import Testing
 
 @testable import MachineManager
 
-private func parse(_ words: [String]) throws -> VmConfig {
-    guard case .run(let config) = try CommandLineParser.parse(["-kernel", "k"] + words) else {
-        throw CommandLineError.conflict("not a configuration")
-    }
-    return config
-}
-
-private func message(_ words: String...) -> String {
-    do {
-        _ = try CommandLineParser.parse(["-kernel", "k"] + words)
-        return "accepted"
-    } catch {
-        return error.description
-    }
+/// What the user reads for one device, less its name.
+private func deviceMessage(_ value: String, _ words: String...) -> String {
+    let name = String(value.prefix { $0 != "," })
+    let text = message(["-initrd", "i"] + words + ["-device", value])
+    return text.hasPrefix("-device \(name): ") ? String(text.dropFirst("-device \(name): ".count)) : text
 }
 
 @Suite struct CommandLineDeviceTests {
-    @Test func drive_defaults() throws {
-        let drive = try #require(try parse(["-drive", "id=d,file=f"]).drives.first)
-        #expect(drive == VmConfig.Drive(id: "d", file: "f"))
-        #expect(!drive.isReadOnly && drive.isDirect && !drive.discards && drive.asyncIO == .automatic)
-    }
-
-    @Test func drive_everyParameter() throws {
-        let value = "id=d,file=f,if=none,format=raw,readonly=on,direct=off,aio=threads,media=disk,discard=unmap,detect-zeroes=off"
-        let drive = try #require(try parse(["-drive", value]).drives.first)
-        #expect(drive.isReadOnly && !drive.isDirect && drive.discards && drive.asyncIO == .threads)
-        #expect(try parse(["-drive", "id=d,file=f,aio=io_uring"]).drives.first?.asyncIO == .ioUring)
-    }
-
-    @Test(arguments: [
-        ("file=f", "-drive: id= is missing"),
-        ("id=d", "-drive: file= is missing"),
-        ("id=d,file=", "-drive: file= needs a value"),
-        ("id=d,file=f,aio=native", "-drive aio=native: not supported yet"),
-        ("id=d,file=f,aio=off", "-drive aio=off: not supported yet"),
-        ("id=d,file=f,aio=epoll", "-drive: aio= must be io_uring or threads, not 'epoll'"),
-        ("id=d,file=f,format=qcow2", "-drive format=qcow2: not supported yet"),
-        ("id=d,file=f,format=vmdk", "-drive: format= must be raw, not 'vmdk'"),
-        ("if=pflash,unit=0,file=f", "-drive if=pflash: not supported yet"),
-        ("id=d,file=f,media=cdrom", "-drive media=cdrom: not supported yet"),
-        ("id=d,file=f,detect-zeroes=unmap", "-drive detect-zeroes=unmap: not supported yet"),
-        ("id=d,file=f,throttling.iops-total=1", "-drive throttling.iops-total=: not supported yet"),
-        ("id=d,file=f,l2-cache-size=1M", "-drive l2-cache-size=: not supported yet"),
-        ("id=d,file=f,readonly=perhaps", "-drive: readonly= must be on or off, not 'perhaps'"),
-        ("id=d,file=f,readonly", "-drive: readonly= needs a value"),
-        ("id=d,file=f,file=g", "-drive: file= is given more than once"),
-        ("id=d,file=f,cache=none", "-drive: unknown parameter 'cache'"),
-        ("rootfs", "-drive: unknown parameter 'rootfs'"),
-        ("id=" + String(repeating: "d", count: 256) + ",file=f", "-drive: id= is longer than 255 bytes"),
-        ("id=d,file=" + String(repeating: "f", count: 4096), "-drive: file= is longer than 4095 bytes"),
-    ])
-    func drive_wrongValues(_ value: String, _ expected: String) {
-        #expect(message("-drive", value) == expected)
-    }
-
-    @Test func drives_canFollowOneOption() throws {
-        #expect(try parse(["-drive", "id=a,file=f", "id=b,file=g", "-S", "-drive", "id=c,file=h"]).drives.map(\.id) == ["a", "b", "c"])
-        #expect(message("-drive", "id=a,file=f", "-drive", "id=a,file=g") == "-drive: id 'a' is used twice")
-    }
-
-    @Test func device_beforeItsDrive_isUnderstood() throws {
-        let config = try parse(["-device", "virtio-blk-device,drive=a,id=x,serial=01234567890123456789", "-drive", "id=a,file=f"])
-        var expected = VmConfig.VirtioBlock(id: "x", drive: "a")
-        expected.serial = "01234567890123456789"
-        #expect(config.devices == [.virtioBlock(expected)])
+    @Test func entropy_rightValues() throws {
+        let config = try parse([
+            "-initrd", "i", "-device", "virtio-rng-device,rng=r,max-bytes=1024,period=1000", "-object", "rng-random,id=r,filename=/dev/urandom",
+        ])
+        var expected = VmConfig.VirtioRng(id: "r", rng: "r")
+        expected.maximumBytes = 1024
+        expected.period = 1000
+        #expect(config.devices == [.virtioRng(expected)])
+        #expect(config.rngSources == [VmConfig.RngSource(id: "r", filename: "/dev/urandom")])
     }
 
     @Test(arguments: [
-        ("", "-device: needs a device"),
-        ("floppy", "-device: unknown device 'floppy'"),
-        ("drive=a", "-device: unknown device 'drive=a'"),
-        ("virtio-blk-device", "-device virtio-blk-device: drive= is missing"),
-        ("virtio-blk-device,drive=b", "-device: there is no -drive with id 'b'"),
-        ("virtio-blk-device,drive=a,serial=012345678901234567890", "-device virtio-blk-device: serial= is longer than 20 bytes"),
-        ("virtio-blk-device,drive=a,iothread=t", "-device virtio-blk-device iothread=: not supported yet"),
-        ("virtio-blk-device,drive=a,bus=pcie.0", "-device virtio-blk-device bus=: not supported yet"),
-        ("virtio-blk-device,drive=a,num-queues=4", "-device virtio-blk-device num-queues=: not supported yet"),
-        ("virtio-blk-device,drive=a,color=red", "-device virtio-blk-device: unknown parameter 'color'"),
+        ("max-bytes=64,period=1000", true), ("max-bytes=63,period=1000", false), ("max-bytes=1000000000,period=1000", true),
+        ("max-bytes=1000000001,period=1000", false), ("max-bytes=1,period=15", true), ("max-bytes=1,period=16", false),
+        ("max-bytes=18446744073709551615,period=18446744073709551615", true),
+        ("max-bytes=18446744073709551615,period=1", false), ("max-bytes=1,period=18446744073709551615", false),
     ])
-    func device_wrongValues(_ value: String, _ expected: String) {
-        #expect(message("-drive", "id=a,file=f", "-device", value) == expected)
+    func entropy_rate_isLimited(_ value: String, _ isRight: Bool) {
+        let expected = isRight ? "accepted" : "max-bytes= in each period= must be from 64 to 1000000000 bytes a second"
+        #expect(deviceMessage("virtio-rng-device,rng=r," + value, "-object", "rng-random,id=r,filename=f") == expected)
     }
 
-    @Test func devices_shareNeitherIdsNorDrives() {
-        let drives = ["id=a,file=f", "id=b,file=g"]
+    @Test(arguments: [
+        ("", "rng= is missing"),
+        (",rng=x", "there is no -object rng-random with id 'x'"),
+        (",rng=t", "there is no -object rng-random with id 't'"),
+        (",rng=r,max-bytes=1000", "max-bytes= and period= go together"),
+        (",rng=r,period=1000", "max-bytes= and period= go together"),
+        (",rng=r,max-bytes=1000,period=0", "period= must be at least 1, not '0'"),
+        (",rng=r,max-bytes=0,period=1", "max-bytes= must be at least 1, not '0'"),
+        (",rng=r,bus=pcie.0", "bus= is for PCI devices, which a microvm has none of"),
+    ])
+    func entropy_wrongValues(_ value: String, _ expected: String) {
+        #expect(deviceMessage("virtio-rng-device" + value, "-object", "rng-random,id=r,filename=f", "iothread,id=t") == expected)
+    }
+
+    @Test func vsock_rightValues() throws {
+        for (value, cid, descriptor) in [
+            ("guest-cid=3", 3, nil), ("guest-cid=4294967295,vhostfd=7", 0xffff_ffff, 7),
+        ] as [(String, UInt64, Int32?)] {
+            let config = try parse(["-initrd", "i", "-device", "vhost-vsock-device,id=v," + value])
+            #expect(config.devices == [.vhostVsock(VmConfig.VhostVsock(id: "v", guestCID: cid, descriptor: descriptor))])
+        }
+    }
+
+    @Test(arguments: [
+        ("", "guest-cid= is missing"),
+        (",guest-cid=2", "guest-cid= must be a number from 3 to 4294967295, not '2'"),
+        (",guest-cid=4294967296", "guest-cid= must be a number from 3 to 4294967295, not '4294967296'"),
+        (",guest-cid=3,vhostfd=1", "vhostfd= must be the number of an open descriptor, at least 3, not '1'"),
+        (",guest-cid=3,vhostfd=sock", "vhostfd= must be the number of an open descriptor, at least 3, not 'sock'"),
+    ])
+    func vsock_wrongValues(_ value: String, _ expected: String) {
+        #expect(deviceMessage("vhost-vsock-device" + value) == expected)
+        #expect(deviceMessage("vhost-vsock-device,guest-cid=4", "-device", "vhost-vsock-device,guest-cid=3") == "there can be only one")
+    }
+
+    private static let share = ["-machine", "microvm,mem-share=on"]
+    private static let tag36 = String(repeating: "t", count: 36)
+
+    @Test func sharedFolder_connects_whateverItsChardevSays() throws {
+        for server in ["", ",server,nowait"] {
+            let config = try parse(
+                Self.share + ["-device", "vhost-user-fs-device,chardev=c,tag=\(Self.tag36)", "-chardev", "socket,id=c,path=p\(server)"])
+            let socket = VmConfig.Chardev.Socket(address: .unix(path: "p"), isServer: false)
+            #expect(config.chardevs == [VmConfig.Chardev(id: "c", backend: .socket(socket))])
+            #expect(config.devices == [.vhostUserFileSystem(VmConfig.VhostUserFileSystem(id: "c", chardev: "c", tag: Self.tag36))])
+        }
+    }
+
+    @Test(arguments: [
+        ("", "chardev= is missing"),
+        (",chardev=c", "tag= is missing"),
+        (",chardev=c,tag=", "tag= needs a value"),
+        (",chardev=c,tag=1234567890123456789012345678901234567", "tag= is longer than 36 bytes"),
+        (",chardev=x,tag=t", "there is no -chardev with id 'x'"),
+        (",chardev=d,tag=t", "chardev 'd' must be a socket with path="),
+        (",chardev=e,tag=t", "chardev 'e' must be a socket with path="),
+        (",chardev=c,tag=t,num-queues=2", "unknown parameter 'num-queues'"),
+    ])
+    func sharedFolder_wrongValues(_ value: String, _ expected: String) {
+        let chardevs = ["socket,id=c,path=p", "pty,id=d", "socket,id=e,port=1"]
         #expect(
-            message("-drive", drives[0], drives[1], "-device", "virtio-blk-device,drive=a,id=x", "virtio-blk-device,drive=b,id=x")
-                == "-device: id 'x' is used twice")
-        #expect(
-            message("-drive", drives[0], "-device", "virtio-blk-device,drive=a", "-device", "virtio-blk-device,id=x,drive=a")
-                == "-device: drive 'a' is used by two devices")
+            deviceMessage("vhost-user-fs-device" + value, "-machine", "microvm,mem-share=on", "-chardev", chardevs[0], chardevs[1], chardevs[2])
+                == expected)
+    }
+
+    @Test func sharedFolders_needSharedMemoryAndOwnTags() {
+        let chardevs = ["-chardev", "socket,id=c,path=p", "socket,id=d,path=q"]
+        let device = "vhost-user-fs-device,tag=t,chardev="
+        #expect(message(chardevs + ["-device", device + "c"]) == "-device vhost-user-fs-device: needs -machine mem-share=on")
+        #expect(message(Self.share + chardevs + ["-device", device + "c", device + "d"]) == "-device vhost-user-fs-device: tag 't' is used twice")
     }
 
     @Test(arguments: [
-        ("unix:/a/b,server,nowait", .unix(path: "/a/b")),
-        ("unix:a:b,nowait,server", .unix(path: "a:b")),
-        ("unix:s,server=on,wait=off", .unix(path: "s")),
-        ("tcp:127.0.0.1:4444,server,nowait", .tcp(host: "127.0.0.1", port: 4444)),
-        ("tcp:0.0.0.0:65535,server,nowait", .tcp(host: "0.0.0.0", port: 65535)),
-    ] as [(String, VmConfig.MonitorAddress)])
-    func qmp_rightAddresses(_ value: String, _ expected: VmConfig.MonitorAddress) throws {
-        #expect(try parse(["-initrd", "i", "-qmp", value]).monitors == [expected])
-    }
-
-    @Test(arguments: [
-        ("unix:/a", "-qmp: needs server"),
-        ("unix:/a,server", "-qmp: needs nowait"),
-        ("unix:/a,nowait", "-qmp: needs server"),
-        ("unix:/a,server,wait=on", "-qmp wait=on: not supported yet"),
-        ("unix:,server,nowait", "-qmp: unix: needs a path"),
-        ("unix:" + String(repeating: "p", count: 108) + ",server,nowait", "-qmp: the socket's path is longer than 107 bytes"),
-        ("/a,server,nowait", "-qmp: must begin with unix: or tcp:, not '/a'"),
-        ("tcp:localhost:1,server,nowait", "-qmp: tcp: needs an IPv4 address and a port, as in tcp:127.0.0.1:4444"),
-        ("tcp:127.0.0.1,server,nowait", "-qmp: tcp: needs an IPv4 address and a port, as in tcp:127.0.0.1:4444"),
-        ("tcp:1.2.3.256:1,server,nowait", "-qmp: tcp: needs an IPv4 address and a port, as in tcp:127.0.0.1:4444"),
-        ("tcp:127.0.0.1:0,server,nowait", "-qmp: the port must be a number from 1 to 65535, not '0'"),
-        ("tcp:127.0.0.1:65536,server,nowait", "-qmp: the port must be a number from 1 to 65535, not '65536'"),
-        ("unix:/a,server,nowait,iothread=t", "-qmp iothread=: not supported yet"),
-        ("unix:/a,server,nowait,x", "-qmp: unknown parameter 'x'"),
+        ("", "-object: needs a kind of object"),
+        ("iothread", "-object iothread: id= is missing"),
+        ("iothread,id=t,poll-max-ns=1", "-object iothread: unknown parameter 'poll-max-ns'"),
+        ("rng-random,id=r", "-object rng-random: filename= is missing"),
+        ("rng-random,filename=r", "-object rng-random: id= is missing"),
+        ("rng-random,id=r,filename=" + String(repeating: "f", count: 4096), "-object rng-random: filename= is longer than 4095 bytes"),
+        ("iothread,id=" + String(repeating: "t", count: 256), "-object iothread: id= is longer than 255 bytes"),
+        ("rng-egd,id=r", "-object: unknown kind of object 'rng-egd'"),
+        ("memory-backend-ram,id=m,size=1G", "-object memory-backend-ram: not supported yet"),
+        ("tls-creds-x509,id=m", "-object tls-creds-x509: not supported yet"),
     ])
-    func qmp_wrongAddresses(_ value: String, _ expected: String) {
-        #expect(message("-qmp", value) == expected)
+    func object_wrongValues(_ value: String, _ expected: String) {
+        #expect(message("-object", value) == expected)
     }
 
-    @Test(arguments: [
-        ("stdio", .stdio), ("pty", .pty), ("file,path=/tmp/o", .file(path: "/tmp/o")),
-        ("socket,path=/tmp/s,server,nowait", .socket(VmConfig.Chardev.Socket(address: .unix(path: "/tmp/s"), isServer: true))),
-    ] as [(String, VmConfig.Chardev.Backend)])
-    func serial_andChardev_everyBackend(_ value: String, _ backend: VmConfig.Chardev.Backend) throws {
-        let serial = try parse(["-initrd", "i", "-serial", value])
-        #expect(serial.serial == VmConfig.Chardev(id: "serial_chardev", backend: backend))
-        let chardev = try parse(["-chardev", value + ",id=c"])
-        #expect(chardev.chardevs == [VmConfig.Chardev(id: "c", backend: backend)] && chardev.serial == nil)
-        let both = try parse(["-serial", "chardev:c", "-chardev", value + ",id=c"])
-        #expect(both.serial == VmConfig.Chardev(id: "c", backend: backend) && both.chardevs.isEmpty)
+    @Test func objects_areCountedAndNamed() throws {
+        let threads = (0..<8).flatMap { ["-object", "iothread,id=t\($0)"] }
+        #expect(try parse(["-initrd", "i"] + threads).iothreads.count == 8)
+        #expect(message(threads + ["-object", "iothread,id=t8"]) == "-object iothread: there can be at most 8")
+        #expect(message("-object", "iothread,id=t", "iothread,id=t") == "-object iothread: id 't' is used twice")
+        #expect(message("-object", "rng-random,id=t,filename=f", "rng-random,id=t,filename=f") == "-object rng-random: id 't' is used twice")
+        #expect(message("-initrd", "i", "-object", "rng-random,id=t,filename=f", "iothread,id=t") == "accepted")
     }
 
-    @Test(arguments: [
-        ("", "-chardev: needs a type"),
-        ("null,id=c", "-chardev: unknown type 'null'"),
-        ("redirect-to-log,id=c", "-chardev redirect-to-log: not supported yet"),
-        ("stdio", "-chardev stdio: id= is missing"),
-        ("stdio,id=c,path=p", "-chardev stdio: unknown parameter 'path'"),
-        ("file,id=c", "-chardev file: path= is missing"),
-        ("socket,id=c,server,nowait", "-chardev socket: path= or port= is missing"),
-        ("socket,id=c,path=p,port=1,server,nowait", "-chardev socket: path= and port= exclude each other"),
-        ("socket,id=c,path=p,host=1.2.3.4,server,nowait", "-chardev socket: host= goes with port=, not with path="),
-        ("socket,id=c,port=1,host=here,server,nowait", "-chardev socket: host= must be an IPv4 address, not 'here'"),
-        ("socket,id=c,port=0,server,nowait", "-chardev socket: port= must be a number from 1 to 65535, not '0'"),
-        ("socket,id=c,port=1,server,nowait", "-chardev socket with port=, other than for -mon: not supported yet"),
-        ("socket,id=c,path=p", "-chardev socket: needs server"),
-        ("socket,id=c,path=p,server", "-chardev socket: needs nowait"),
-        ("socket,id=c,path=" + String(repeating: "p", count: 108) + ",server,nowait", "-chardev socket: path= is longer than 107 bytes"),
-    ])
-    func chardev_wrongValues(_ value: String, _ expected: String) {
-        #expect(message("-chardev", value) == expected)
+    @Test func ids_thatAreLeftOut_areMade_andDoNotCollide() throws {
+        let config = try parse([
+            "-drive", "id=x,file=f", "-netdev", "tap,id=x,fd=3", "-object", "rng-random,id=x,filename=f", "-chardev", "pty,id=x", "-device",
+            "virtio-blk-device,drive=x", "virtio-net-device,netdev=x", "virtio-rng-device,rng=x", "virtconsole,chardev=x",
+            "virtio-serial-device", "vhost-vsock-device,guest-cid=3,id=x-3",
+        ])
+        #expect(config.devices.map(\.id) == ["x", "x-2", "x-4", "x-5", "virtio-serial-device", "x-3"])
     }
 
-    @Test func serial_wrongValues() {
-        #expect(message("-serial", "null") == "-serial: unknown type 'null'")
-        #expect(message("-serial", "stdio,id=x") == "-serial stdio: unknown parameter 'id'")
-        #expect(message("-serial", "socket,port=1,server,nowait") == "-serial socket with port=: not supported yet")
-        #expect(message("-initrd", "i", "-serial", "chardev:c") == "-serial: there is no -chardev with id 'c'")
-        #expect(message("-serial", "chardev:") == "-serial: chardev: needs the id of a -chardev, of at most 255 bytes")
-        #expect(message("-serial", "stdio", "-serial", "pty") == "-serial: given more than once")
+    @Test func ids_areUniqueAmongAllDevices() {
         #expect(
-            message("-serial", "chardev:c", "-chardev", "socket,id=c,port=1,server,nowait")
-                == "-serial on a -chardev socket with port=: not supported yet")
+            message("-drive", "id=a,file=f", "-device", "virtio-blk-device,drive=a,id=x", "vhost-vsock-device,guest-cid=3,id=x")
+                == "-device vhost-vsock-device: id 'x' is used twice")
     }
 
-    @Test func chardevs_shareNeitherIdsNorStdio() {
-        #expect(message("-chardev", "pty,id=c", "-chardev", "stdio,id=c") == "-chardev: id 'c' is used twice")
-        let twice = "stdio can be used only once among -serial and -chardev"
-        #expect(message("-chardev", "stdio,id=c", "-serial", "stdio") == twice)
-        #expect(message("-chardev", "stdio,id=c", "stdio,id=d") == twice)
-        #expect(message("-chardev", "stdio,id=c", "-serial", "chardev:c") == "accepted")
-    }
-
-    @Test func monitor_takesItsChardev() throws {
-        let unix = try parse(["-mon", "chardev=c,mode=control,id=m", "-chardev", "socket,id=c,path=p,server,nowait", "-qmp", "unix:q,server,nowait"])
-        #expect(unix.monitors == [.unix(path: "q"), .unix(path: "p")] && unix.chardevs.isEmpty)
-        let tcp = try parse(["-mon", "c,mode=control", "-chardev", "socket,id=c,port=5,server,nowait"])
-        #expect(tcp.monitors == [.tcp(host: "0.0.0.0", port: 5)])
-    }
-
-    @Test func monitor_wrongValues() {
-        let chardev = "socket,id=c,path=p,server,nowait"
-        #expect(message("-mon", "chardev=c") == "-mon: mode= is missing")
-        #expect(message("-mon", "mode=control") == "-mon: chardev= is missing")
-        #expect(message("-mon", "c,mode=readline") == "-mon: mode= must be control, not 'readline'")
-        #expect(message("-mon", "d,mode=control", "-chardev", chardev) == "-mon: there is no -chardev with id 'd'")
-        #expect(message("-mon", "c,mode=control", "-chardev", "pty,id=c") == "-mon: chardev 'c' is not a socket")
-        #expect(message("-mon", "c,mode=control", "-serial", "chardev:c", "-chardev", chardev) == "-serial: chardev 'c' is used by -mon")
-    }
-
-    @Test func logAndState_areTaken() throws {
-        let config = try parse(["-initrd", "i", "-D", "log", "-freeze", "-disable-seccomp", "-name", "n"])
-        #expect(config.process.log == .file(path: "log") && config.startsPaused && config.isSeccompDisabled && config.name == "n")
+    @Test func unusedParts_areTold() throws {
+        let config = try parse([
+            "-drive", "id=a,file=f", "-netdev", "tap,id=n,fd=3", "-object", "rng-random,id=r,filename=f", "-chardev", "pty,id=c", "-m",
+            "256M,maxmem=1G",
+        ])
+        #expect(
+            config.unusedParts == [
+                "-chardev: nothing uses 'c'", "-drive: no -device uses 'a'", "-netdev: no -device uses 'n'",
+                "-object rng-random: no -device uses 'r'", "-m: maxmem= has no effect: memory cannot be added yet",
+            ])
+        #expect(try parse(["-drive", "id=a,file=f", "-device", "virtio-blk-device,drive=a"]).unusedParts.isEmpty)
     }
 }

@@ -15,7 +15,7 @@ public enum CommandLineError: Error, Equatable, Sendable {
     case extraValue(option: String, word: String)
     /// A value that breaks a rule of its option.
     case invalid(option: String, reason: String)
-    /// Options that are right one by one and wrong together.
+    /// Options that are right one by one and wrong together, or a wrong argument of a QMP command: the whole sentence.
     case conflict(String)
 }
 
@@ -32,23 +32,4 @@ extension CommandLineError: CustomStringConvertible {
         case .conflict(let sentence): sentence
         }
     }
-}
-
-/// The longest piece of the user's input that a message repeats, in bytes.
-private let quotedLimit = 80
-
-/// The user's text between quotes, on one line and of bounded length: a message is one line whatever the input was.
-func quoted(_ text: String) -> String {
-    var shown = "'"
-    var bytes = 0
-    for scalar in text.unicodeScalars {
-        bytes += UTF8.width(scalar)
-        guard bytes <= quotedLimit else {
-            shown += "..."
-            break
-        }
-        let isControl = scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value)
-        shown.unicodeScalars.append(isControl ? "?" : scalar)
-    }
-    return shown + "'"
 }

@@ -67,34 +67,51 @@ extension CommandLineParser {
             case .whole(let placeholder): placeholder
             case .none: "KEY=VALUE[,...]"
             case .implied(let key): "[\(key)=]VALUE[,...]"
-            case .variants(let what, _): what.utf8.map { String(UnicodeScalar($0 & 0xdf)) }.joined() + "[,...]"
+            case .variants(let what, _): (what.split(separator: " ").last ?? "").utf8.map { String(UnicodeScalar($0 & 0xdf)) }.joined() + "[,...]"
             case .address(let placeholder): placeholder + ",..."
             }
         return spec.arity == .optional ? " [\(value)]" : " \(value)"
     }
 
     private static func syntax(_ parameter: ParameterSpec) -> String {
+        if case .flag = parameter.kind { return parameter.key }
+        return "\(parameter.key)=\(values(parameter))"
+    }
+
+    /// What a parameter may be, for people.
+    static func values(_ parameter: ParameterSpec) -> String {
         switch parameter.kind {
-        case .onOff: "\(parameter.key)=on|off"
-        case .flag: parameter.key
-        case .onlyOff: "\(parameter.key)=off"
-        case .integer(let limits): "\(parameter.key)=\(limits.lowerBound)..\(limits.upperBound)"
-        case .integerOrAuto(let limits): "\(parameter.key)=auto|\(limits.lowerBound)..\(limits.upperBound)"
-        case .size(let limits): "\(parameter.key)=\(sizeText(limits.lowerBound))..\(sizeText(limits.upperBound))"
-        case .text(let limit): "\(parameter.key)=TEXT (\(limit))"
-        case .path: "\(parameter.key)=FILE"
-        case .choice(let words, _): "\(parameter.key)=\(words.joined(separator: "|"))"
-        case .unsupported: "\(parameter.key)="
+        case .onOff, .flag: "on|off"
+        case .onlyOff: "off"
+        case .integer(let limits): range(limits)
+        case .powerOfTwo(let limits): "\(range(limits)) (power of two)"
+        case .integerOrAuto(let limits): "auto|\(range(limits))"
+        case .size(let limits): "\(sizeText(limits.lowerBound))..\(sizeText(limits.upperBound))"
+        case .text(let limit): "TEXT (\(limit))"
+        case .path: "FILE"
+        case .choice(let words, _): words.joined(separator: "|")
+        case .descriptor: "FD"
+        case .descriptors: "FD[:FD...]"
+        case .interface: "NAME (\(OptionLimit.interface))"
+        case .mac: "XX:XX:XX:XX:XX:XX"
+        case .ignored: "..."
+        case .unsupported, .misplaced: ""
         }
     }
 
-    private static func note(_ parameter: ParameterSpec) -> String {
+    private static func range(_ limits: ClosedRange<UInt64>) -> String {
+        limits.upperBound == .max ? "NUMBER" : "\(limits.lowerBound)..\(limits.upperBound)"
+    }
+
+    /// What `-help` and the manual say about a parameter.
+    static func note(_ parameter: ParameterSpec) -> String {
         var notes: [String] = []
         if parameter.isRequired { notes.append("required") }
         if !parameter.help.isEmpty { notes.append(parameter.help) }
         if case .choice(_, let later) = parameter.kind, !later.isEmpty { notes.append("not yet: \(later.joined(separator: ", "))") }
         if case .onlyOff = parameter.kind { notes.append("not yet: on") }
         if case .unsupported = parameter.kind { notes.append("not supported yet") }
+        if case .misplaced(let reason) = parameter.kind { notes.append("refused: it \(reason)") }
         return notes.joined(separator: "; ")
     }
 }

@@ -14,9 +14,9 @@ enum OptionID: Sendable, Equatable {
     case help, version
     case machine, accelerator, smp, cpu, memory
     case kernel, initrd, append
-    case drive, device
+    case drive, netdev, device, object, global
     case qmp, monitor, serial, chardev
-    case name, freeze, disableSeccomp, log
+    case name, uuid, freeze, disableSeccomp, log, daemonize, pidFile
     /// Accepted without effect, as StratoVirt does, because libvirt or Kata Containers pass it.
     case ignored
     /// Known, and refused by this version.
@@ -96,6 +96,8 @@ enum ParameterKind: Sendable {
     case onlyOff
     /// A decimal number within limits.
     case integer(ClosedRange<UInt64>)
+    /// As `integer`, and a power of two.
+    case powerOfTwo(ClosedRange<UInt64>)
     /// As `integer`; "auto" means zero.
     case integerOrAuto(ClosedRange<UInt64>)
     /// A size in bytes, written as a decimal number with an optional suffix K, M (the default) or G.
@@ -106,8 +108,20 @@ enum ParameterKind: Sendable {
     case path(Int)
     /// One of some words, without regard to case; `later` holds those that are known and refused.
     case choice([String], later: [String])
+    /// The number of a descriptor that was open when the program started; in QMP also the name of one that was sent.
+    case descriptor
+    /// Several of them with colons between, at most `VmConfig.maximumQueuePairs`.
+    case descriptors
+    /// The name of a network interface.
+    case interface
+    /// A station's Ethernet address.
+    case mac
+    /// Text that has no effect.
+    case ignored
     /// Known and refused whatever its value is.
     case unsupported
+    /// Known, and wrong in this place for good; the text says why.
+    case misplaced(String)
 }
 
 /// Limits that several options share. All are in bytes.
@@ -120,4 +134,8 @@ enum OptionLimit {
     static let socketPath = 107
     /// VIRTIO_BLK_ID_BYTES (virtio 1.2, section 5.2.6).
     static let blockSerial = 20
+    /// The tag of the configuration space (virtio 1.2, section 5.11.4).
+    static let fileSystemTag = 36
+    /// IFNAMSIZ less the final NUL (linux/if.h).
+    static let interface = 15
 }

@@ -7,11 +7,11 @@ extension OptionTable {
             option(
                 .machine, "machine", .one, .implied("type"),
                 [
-                    ParameterSpec("type", .choice(["microvm"], later: ["none", "q35", "virt"]), "default microvm"),
+                    ParameterSpec("type", .choice(["microvm", "none"], later: ["q35", "virt"]), "default microvm; none has no guest and only answers QMP"),
                     ParameterSpec("accel", .choice(["kvm"], later: ["kvm:tcg", "test"]), "default kvm"),
                     ParameterSpec("dump-guest-core", .onOff, "guest memory is part of a core dump; default on"),
                     ParameterSpec("mem-share", .onOff, "guest memory can be shared with other processes; default off"),
-                    ParameterSpec("usb", .onlyOff),
+                    ParameterSpec("usb", .onlyOff, "no effect"),
                     ParameterSpec("gic-version", .unsupported),
                 ],
                 "kind of machine"),
@@ -34,10 +34,10 @@ extension OptionTable {
             option(
                 .cpu, "cpu", .one, .implied("model"),
                 [
-                    ParameterSpec("model", .choice(["host"], later: []), required: true),
-                    ParameterSpec("pmu", .onlyOff),
-                    ParameterSpec("sve", .onlyOff),
-                    ParameterSpec("kvm-steal-time", .onlyOff),
+                    ParameterSpec("model", .choice(["host"], later: []), "default host"),
+                    ParameterSpec("pmu", .onOff, "no effect on x86_64"),
+                    ParameterSpec("sve", .onOff, "no effect on x86_64"),
+                    ParameterSpec("kvm-steal-time", .onOff, "no effect on x86_64"),
                 ],
                 "CPU model"),
             option(

@@ -6,7 +6,11 @@ enum OptionTable {
         var rows = general
         rows += machine
         rows += storage
+        rows += network
+        rows.append(device)
+        rows += objects
         rows += character
+        rows += process
         rows += ignored
         rows += unsupported
         return rows
@@ -33,8 +37,17 @@ enum OptionTable {
             option(.version, "V", .flag, "print the version and exit"),
             option(.version, "version", .flag, "print the version and exit"),
             option(.name, "name", .one, .whole("NAME"), "name of the guest, at most 255 bytes"),
+            option(.uuid, "uuid", .one, .whole("UUID"), "UUID of the guest; a text that is none is ignored"),
+        ]
+    }
+
+    /// What the program does with itself.
+    private static var process: [OptionSpec] {
+        [
             option(.freeze, "S", .flag, "do not start the vCPUs; the QMP command 'cont' starts them"),
             option(.freeze, "freeze", .flag, "same as -S"),
+            option(.daemonize, "daemonize", .flag, "go to the background once the machine runs"),
+            option(.pidFile, "pidfile", .one, .whole("FILE"), "write the process id to FILE, which must not exist; needs -daemonize"),
             option(.log, "D", .optional, .whole("FILE"), "write the log to FILE; without FILE, to standard error"),
             option(.disableSeccomp, "disable-seccomp", .flag, "run without a seccomp filter; this version never installs one"),
         ]
@@ -45,9 +58,9 @@ enum OptionTable {
         let text = "accepted and ignored"
         return [
             option(.ignored, "overcommit", .one, .whole("..."), text),
-            option(.ignored, "uuid", .one, .whole("UUID"), text),
             option(.ignored, "no-user-config", .flag, text),
             option(.ignored, "nodefaults", .flag, text),
+            option(.ignored, "no-shutdown", .flag, text),
             option(.ignored, "sandbox", .one, .whole("..."), text),
             option(.ignored, "msg", .one, .whole("..."), text),
             option(.ignored, "rtc", .one, .whole("..."), text),
@@ -61,8 +74,8 @@ enum OptionTable {
 
     private static var unsupported: [OptionSpec] {
         let names = [
-            "netdev", "object", "numa", "mem-path", "mem-prealloc", "global", "daemonize", "pidfile", "incoming", "trace",
-            "no-shutdown", "battery", "hardware-signature", "smbios", "vnc", "cameradev", "windows_emu_pid", "mod-test",
+            "numa", "mem-path", "mem-prealloc", "incoming", "trace", "battery", "hardware-signature", "smbios", "vnc", "cameradev",
+            "windows_emu_pid", "mod-test",
         ]
         return names.map { option(.unsupported, $0, .many, .whole("..."), "not supported yet") }
     }

@@ -40,6 +40,18 @@ extension VmConfig {
     public static let maximumCPUs: UInt64 = 254
     /// Bytes.
     public static let memoryLimits: ClosedRange<UInt64> = (128 << 20)...(512 << 30)
+    /// As in StratoVirt.
+    public static let maximumIOThreads = 8
+    /// Of a network device.
+    public static let maximumQueuePairs = 16
+    /// Requests a second of a throttled drive.
+    public static let maximumIOPS: UInt64 = 1_000_000
+    /// Of the virtio-serial device, port 0 among them.
+    public static let maximumSerialPorts: UInt64 = 31
+    /// 0 to 2 are the hypervisor, the loopback and the host (linux/vm_sockets.h).
+    public static let guestCIDs: ClosedRange<UInt64> = 3...0xffff_ffff
+    /// Bytes a second that a virtio-rng device may be limited to.
+    public static let entropyRates: ClosedRange<UInt64> = 64...1_000_000_000
 
     public struct Machine: Equatable, Sendable {
         public enum Kind: Equatable, Sendable {

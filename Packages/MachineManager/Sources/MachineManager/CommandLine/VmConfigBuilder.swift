@@ -1,25 +1,17 @@
 /// Collects the options in the order in which they come, then checks what they mean together.
+///
+/// Devices may come before what they name, so they are kept as they are written until everything is known.
 struct VmConfigBuilder {
-    private var config = VmConfig(kernel: "")
-    private var hasKernel = false
+    var config = VmConfig(kernel: "")
+    var devices: [ParameterList] = []
+    var serial: Serial?
+    var monitor: ParameterList?
+    var monitorIOThreads: [ParameterList] = []
     private var kernelArguments: [String] = []
-    private var serial: Serial?
-    private var chardevs: [NamedChardev] = []
-    private var monitorChardev: String?
 
-    private enum Serial {
+    enum Serial {
         case own(VmConfig.Chardev)
         case named(String)
-    }
-
-    /// A `-chardev`; unlike in `VmConfig` its socket may be a TCP one, which only a monitor can use.
-    private struct NamedChardev {
-        enum Backend {
-            case local(VmConfig.Chardev.Backend)
-            case tcp(host: String, port: UInt16)
-        }
-        let id: String
-        let backend: Backend
     }
 
     /// Takes one occurrence of an option with its values, whose number suits the option's arity.
@@ -39,23 +31,24 @@ struct VmConfigBuilder {
         switch id {
         case .freeze: config.startsPaused = true
         case .disableSeccomp: config.isSeccompDisabled = true
+        case .daemonize: config.process.daemonizes = true
         default: break
         }
     }
 
     private mutating func addWhole(_ spec: OptionSpec, _ value: String) throws(CommandLineError) {
-        let limit = spec.id == .name ? OptionLimit.text : OptionLimit.path
         if spec.id == .append { return kernelArguments.append(value) }
         guard spec.id != .ignored else { return }
         guard !value.isEmpty else { throw .missingValue(option: spec.name) }
+        let limit = spec.id == .name || spec.id == .uuid ? OptionLimit.text : OptionLimit.path
         guard value.utf8.count <= limit else { throw .invalid(option: spec.name, reason: "longer than \(limit) bytes") }
         switch spec.id {
         case .name: config.name = value
+        case .uuid: config.uuid = isUUID(value) ? value : nil
         case .initrd: config.boot.initrd = value
         case .log: config.process.log = .file(path: value)
-        case .kernel:
-            config.boot.kernel = value
-            hasKernel = true
+        case .pidFile: config.process.pidFile = value
+        case .kernel: config.boot.kernel = value
         default: break
         }
     }
@@ -63,15 +56,23 @@ struct VmConfigBuilder {
     private mutating func addParameters(_ id: OptionID, _ list: ParameterList) throws(CommandLineError) {
         switch id {
         case .machine:
+            if list.text("type") == "none" { config.machine.kind = .none }
             config.machine.dumpGuestCore = list.bool("dump-guest-core", default: true)
             config.machine.memShare = list.bool("mem-share", default: false)
         case .smp: config.processors = try VmConfig.Processors(list)
         case .memory: config.memory = try VmConfig.Memory(list)
-        case .drive: config.drives.append(try VmConfig.Drive(list, others: config.drives))
-        case .device: try addDevice(list)
-        case .qmp: config.monitors.append(try VmConfig.MonitorAddress(list))
-        case .monitor: monitorChardev = list.text("chardev")
-        case .serial: serial = .own(VmConfig.Chardev(id: "serial_chardev", backend: try localBackend(list)))
+        case .drive: try addDrive(list)
+        case .netdev: try addNetdev(list)
+        case .object: try addObject(list)
+        case .device: devices.append(list)
+        case .qmp:
+            config.monitors.append(try VmConfig.SocketAddress(list))
+            try list.requireServer()
+            monitorIOThreads.append(list)
+        case .monitor:
+            monitor = list
+            monitorIOThreads.append(list)
+        case .serial: serial = .own(VmConfig.Chardev(id: "serial_chardev", backend: try VmConfig.Chardev.Backend(list)))
         case .chardev: try addChardev(list)
         default: break
         }
@@ -85,105 +86,61 @@ struct VmConfigBuilder {
         serial = .named(id)
     }
 
-    private mutating func addDevice(_ list: ParameterList) throws(CommandLineError) {
-        var device = VmConfig.VirtioBlock(id: list.text("id"), drive: list.text("drive") ?? "")
-        device.serial = list.text("serial")
-        for case .virtioBlock(let other) in config.devices {
-            if device.id == other.id { throw .invalid(option: "device", reason: "id \(quoted(device.id)) is used twice") }
-            if other.drive == device.drive {
-                throw .invalid(option: "device", reason: "drive \(quoted(device.drive)) is used by two devices")
+    /// Checks what concerns several options and gives the configuration.
+    consuming func finish() throws(CommandLineError) -> VmConfig {
+        config.boot.kernelArguments = kernelArguments.joined(separator: " ")
+        if config.machine.kind == .microvm {
+            guard !config.boot.kernel.isEmpty else { throw .conflict("-kernel is missing") }
+            guard config.boot.initrd != nil || !config.drives.isEmpty || !config.chardevs.isEmpty else {
+                throw .conflict("the guest has no root file system: give -initrd, -drive or -chardev")
             }
         }
-        config.devices.append(.virtioBlock(device))
-    }
-
-    private mutating func addChardev(_ list: ParameterList) throws(CommandLineError) {
-        let id = list.text("id") ?? ""
-        guard !chardevs.contains(where: { $0.id == id }) else {
-            throw .invalid(option: "chardev", reason: "id \(quoted(id)) is used twice")
-        }
-        chardevs.append(NamedChardev(id: id, backend: try backend(list)))
+        try checkProcess()
+        try checkMonitorIOThreads()
+        try connectMonitor()
+        try connectSerial()
+        try makeDevices()
+        return config
     }
 }
 
 extension VmConfigBuilder {
-    private func backend(_ list: ParameterList) throws(CommandLineError) -> NamedChardev.Backend {
-        switch list.variant {
-        case "stdio": return .local(.stdio)
-        case "pty": return .local(.pty)
-        case "file": return .local(.file(path: list.text("path") ?? ""))
-        default: break
-        }
-        try list.requireServer()
-        switch (list.text("path"), list.number("port")) {
-        case (let path?, nil):
-            guard list.text("host") == nil else { throw list.invalid("host= goes with port=, not with path=") }
-            return .local(.socket(VmConfig.Chardev.Socket(address: .unix(path: path), isServer: true)))
-        case (nil, let port?):
-            let host = list.text("host") ?? "0.0.0.0"
-            guard isIPv4Address(host) else { throw list.invalid("host= must be an IPv4 address, not \(quoted(host))") }
-            return .tcp(host: host, port: UInt16(truncatingIfNeeded: port))
-        case (nil, nil): throw list.invalid("path= or port= is missing")
-        case (_?, _?): throw list.invalid("path= and port= exclude each other")
-        }
+    private mutating func addDrive(_ list: ParameterList) throws(CommandLineError) {
+        let drive = try VmConfig.Drive(list)
+        try list.checkNew(drive.id, among: config.drives.map(\.id))
+        config.drives.append(drive)
     }
 
-    private func localBackend(_ list: ParameterList) throws(CommandLineError) -> VmConfig.Chardev.Backend {
-        guard case .local(let local) = try backend(list) else { throw .notSupportedYet(subject: "-\(list.option) \(list.variant) with port=") }
-        return local
+    private mutating func addNetdev(_ list: ParameterList) throws(CommandLineError) {
+        let netdev = try VmConfig.Netdev(list)
+        try list.checkNew(netdev.id, among: config.netdevs.map(\.id))
+        config.netdevs.append(netdev)
     }
 
-    /// Checks what concerns several options and gives the configuration.
-    consuming func finish() throws(CommandLineError) -> VmConfig {
-        guard hasKernel else { throw .conflict("-kernel is missing") }
-        config.boot.kernelArguments = kernelArguments.joined(separator: " ")
-        guard config.boot.initrd != nil || !config.drives.isEmpty || !chardevs.isEmpty else {
-            throw .conflict("the guest has no root file system: give -initrd, -drive or -chardev")
-        }
-        try connectMonitor()
-        try connectSerial()
-        for chardev in chardevs {
-            guard case .local(let local) = chardev.backend else {
-                throw .notSupportedYet(subject: "-chardev socket with port=, other than for -mon")
+    private mutating func addChardev(_ list: ParameterList) throws(CommandLineError) {
+        let chardev = VmConfig.Chardev(id: list.text("id") ?? "", backend: try VmConfig.Chardev.Backend(list))
+        try list.checkNew(chardev.id, among: config.chardevs.map(\.id))
+        config.chardevs.append(chardev)
+    }
+
+    private mutating func addObject(_ list: ParameterList) throws(CommandLineError) {
+        let id = list.text("id") ?? ""
+        if list.variant == "iothread" {
+            try list.checkNew(id, among: config.iothreads)
+            guard config.iothreads.count < VmConfig.maximumIOThreads else {
+                throw list.invalid("there can be at most \(VmConfig.maximumIOThreads)")
             }
-            config.chardevs.append(VmConfig.Chardev(id: chardev.id, backend: local))
+            config.iothreads.append(id)
+        } else {
+            try list.checkNew(id, among: config.rngSources.map(\.id))
+            config.rngSources.append(VmConfig.RngSource(id: id, filename: list.text("filename") ?? ""))
         }
-        let stdioUsers = config.chardevs.count { $0.backend == .stdio } + (config.serial?.backend == .stdio ? 1 : 0)
-        guard stdioUsers <= 1 else { throw .conflict("stdio can be used only once among -serial and -chardev") }
-        for case .virtioBlock(let device) in config.devices where !config.drives.contains(where: { $0.id == device.drive }) {
-            throw .invalid(option: "device", reason: "there is no -drive with id \(quoted(device.drive))")
-        }
-        return config
     }
+}
 
-    /// `-mon` takes its character device out of the list and makes it an address of QMP.
-    private mutating func connectMonitor() throws(CommandLineError) {
-        guard let id = monitorChardev else { return }
-        guard let index = chardevs.firstIndex(where: { $0.id == id }) else {
-            throw .invalid(option: "mon", reason: "there is no -chardev with id \(quoted(id))")
-        }
-        switch chardevs[index].backend {
-        case .local(.socket(let socket)): config.monitors.append(socket.address)
-        case .tcp(let host, let port): config.monitors.append(.tcp(host: host, port: port))
-        case .local: throw .invalid(option: "mon", reason: "chardev \(quoted(id)) is not a socket")
-        }
-        chardevs.remove(at: index)
-    }
-
-    private mutating func connectSerial() throws(CommandLineError) {
-        switch serial {
-        case nil: break
-        case .own(let chardev)?: config.serial = chardev
-        case .named(let id)?:
-            guard id != monitorChardev else { throw .invalid(option: "serial", reason: "chardev \(quoted(id)) is used by -mon") }
-            guard let index = chardevs.firstIndex(where: { $0.id == id }) else {
-                throw .invalid(option: "serial", reason: "there is no -chardev with id \(quoted(id))")
-            }
-            guard case .local(let local) = chardevs[index].backend else {
-                throw .notSupportedYet(subject: "-serial on a -chardev socket with port=")
-            }
-            config.serial = VmConfig.Chardev(id: id, backend: local)
-            chardevs.remove(at: index)
-        }
+extension ParameterList {
+    /// Ids are unique among what has them for the same purpose.
+    func checkNew(_ id: String, among others: [String]) throws(CommandLineError) {
+        guard !others.contains(id) else { throw invalid("id \(quoted(id)) is used twice") }
     }
 }

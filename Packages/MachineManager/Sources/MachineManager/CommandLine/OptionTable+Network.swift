@@ -1,0 +1,25 @@
+extension OptionTable {
+    static var network: [OptionSpec] {
+        let variants = [
+            OptionVariant("tap", "tap of the host; needs one of ifname, fd, fds and path", tap),
+            OptionVariant(unsupported: "vhost-user"),
+        ]
+        return [option(.netdev, "netdev", .many, .variants(what: "type", variants), "what a network device is connected to")]
+    }
+
+    /// QMP's netdev_add keeps the same rules.
+    static var tap: [ParameterSpec] {
+        [
+            ParameterSpec("id", .text(OptionLimit.text), required: true),
+            ParameterSpec("ifname", .interface, "name of the tap"),
+            ParameterSpec("fd", .descriptor, "open descriptor of the tap"),
+            ParameterSpec("fds", .descriptors, "open descriptors, one for each queue pair"),
+            ParameterSpec("path", .path(OptionLimit.path), "character device of the tap; default /dev/net/tun"),
+            ParameterSpec("queues", .integer(1...UInt64(VmConfig.maximumQueuePairs)), "queue pairs; default 1, or as many as fds"),
+            ParameterSpec("vhost", .onOff, "the host's kernel moves the packets; default off"),
+            ParameterSpec("vhostfd", .descriptor, "open descriptor of /dev/vhost-net; needs vhost=on"),
+            ParameterSpec("vhostfds", .descriptors, "open descriptors, one for each queue pair; needs vhost=on"),
+            ParameterSpec("macnat", .onlyOff),
+        ]
+    }
+}

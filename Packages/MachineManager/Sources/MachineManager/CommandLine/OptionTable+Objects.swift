@@ -1,0 +1,24 @@
+extension OptionTable {
+    /// What devices use and the guest does not see.
+    static var objects: [OptionSpec] {
+        let id = ParameterSpec("id", .text(OptionLimit.text), required: true)
+        let variants = [
+            OptionVariant("iothread", "thread that serves devices; at most \(VmConfig.maximumIOThreads)", [id]),
+            OptionVariant(
+                "rng-random", "source of entropy for virtio-rng-device",
+                [id, ParameterSpec("filename", .path(OptionLimit.path), required: true, "file such as /dev/urandom")]),
+            OptionVariant(unsupported: "memory-backend-ram"),
+            OptionVariant(unsupported: "memory-backend-file"),
+            OptionVariant(unsupported: "memory-backend-memfd"),
+            OptionVariant(unsupported: "tls-creds-x509"),
+            OptionVariant(unsupported: "authz-simple"),
+        ]
+        return [
+            option(.object, "object", .many, .variants(what: "kind of object", variants), "what devices use"),
+            option(
+                .global, "global", .many, .none,
+                [ParameterSpec("pcie-root-port.fast-unplug", .integer(0...1), "no effect: a microvm has no PCI")],
+                "property of every device of a kind"),
+        ]
+    }
+}

@@ -1,0 +1,107 @@
+extension VmConfig.Netdev {
+    /// The parameters of `-netdev tap`, by whatever way they came.
+    init(_ list: ParameterList) throws(CommandLineError) {
+        var tap = Tap()
+        tap.interface = list.text("ifname")
+        tap.path = list.text("path")
+        tap.descriptors = try Self.descriptors("fd", "fds", list)
+        tap.vhost = list.bool("vhost", default: false)
+        tap.vhostDescriptors = try Self.descriptors("vhostfd", "vhostfds", list)
+        if let shown = Self.given(["fd", "fds"], list) {
+            if tap.interface != nil { throw list.excludes("ifname", shown) }
+            if tap.path != nil { throw list.excludes("path", shown) }
+        } else if tap.interface == nil, tap.path == nil {
+            throw list.invalid("\(list.label("ifname")), \(list.label("fd")), \(list.label("fds")) or \(list.label("path")) is missing")
+        }
+        if let shown = Self.given(["vhostfd", "vhostfds"], list), !tap.vhost {
+            throw list.invalid("\(list.label(shown)) needs \(list.label("vhost", is: "on"))")
+        }
+        let pairs = list.number("queues").map { Int(clamping: $0) } ?? max(tap.descriptors.count, 1)
+        guard tap.descriptors.isEmpty || tap.descriptors.count == pairs else {
+            throw list.invalid("\(list.label("queues")) is \(pairs), but descriptors are given for \(tap.descriptors.count)")
+        }
+        guard tap.vhostDescriptors.isEmpty || tap.vhostDescriptors.count == pairs else {
+            throw list.invalid("the number of vhost descriptors (\(tap.vhostDescriptors.count)) must be that of queue pairs (\(pairs))")
+        }
+        self.init(id: list.text("id") ?? "", queues: pairs, backend: .tap(tap))
+    }
+
+    /// What netdev_add says: the same limits as on the command line; descriptors may be names.
+    init(command: String, _ arguments: [QMPParameter]) throws(CommandLineError) {
+        try self.init(ParameterList(command: command, arguments, for: OptionTable.tap))
+    }
+
+    private static func given(_ keys: [String], _ list: ParameterList) -> String? {
+        keys.first { list[$0] != nil }
+    }
+
+    /// One descriptor by the key `one`, or several by `many`.
+    private static func descriptors(_ one: String, _ many: String, _ list: ParameterList) throws(CommandLineError) -> [VmConfig.Descriptor] {
+        switch (list.text(one), list.text(many)) {
+        case (_?, _?): throw list.excludes(one, many)
+        case (let text?, nil): return [try list.descriptor(one, text[...])]
+        case (nil, let text?):
+            var found: [VmConfig.Descriptor] = []
+            for part in text.split(separator: ":", omittingEmptySubsequences: false) {
+                let descriptor = try list.descriptor(many, part)
+                guard !found.contains(descriptor) else { throw list.invalid("\(list.label(many)) has \(quoted(String(part))) twice") }
+                found.append(descriptor)
+                guard found.count <= VmConfig.maximumQueuePairs else {
+                    throw list.invalid("\(list.label(many)) has more than \(VmConfig.maximumQueuePairs) descriptors")
+                }
+            }
+            return found
+        case (nil, nil): return []
+        }
+    }
+}
+
+extension VmConfig.VirtioNet {
+    /// The parameters of `-device virtio-net-device`, by whatever way they came.
+    init(_ list: ParameterList) {
+        self.init(id: list.text("id"), netdev: list.text("netdev") ?? "")
+        mac = list.macAddress("mac")
+        isMultiQueue = list.bool("mq", default: false)
+        queueSize = list.number("queue-size").map { UInt16(clamping: $0) } ?? queueSize
+        iothread = list.text("iothread")
+        rxIOThread = list.text("rx-iothread")
+        txIOThread = list.text("tx-iothread")
+    }
+
+    /// What device_add says: the same limits as on the command line.
+    init(command: String, _ arguments: [QMPParameter]) throws(CommandLineError) {
+        self.init(try ParameterList(command: command, arguments, for: OptionTable.virtioNet.parameters))
+    }
+}
+
+extension VmConfig.VirtioBlock {
+    /// The parameters of `-device virtio-blk-device`, by whatever way they came.
+    init(_ list: ParameterList) {
+        self.init(id: list.text("id"), drive: list.text("drive") ?? "")
+        serial = list.text("serial")
+        iothread = list.text("iothread")
+    }
+
+    /// What device_add says: the same limits as on the command line.
+    init(command: String, _ arguments: [QMPParameter]) throws(CommandLineError) {
+        self.init(try ParameterList(command: command, arguments, for: OptionTable.virtioBlock.parameters))
+    }
+}
+
+extension ParameterList {
+    /// Two parameters that both were given.
+    func excludes(_ one: String, _ other: String) -> CommandLineError {
+        invalid("\(label(one)) and \(label(other)) exclude each other")
+    }
+
+    /// A descriptor by its number, which is never that of a standard stream; in QMP also by the name under which it was sent.
+    func descriptor(_ key: String, _ text: Substring) throws(CommandLineError) -> VmConfig.Descriptor {
+        if let number = decimal(text.utf8) {
+            if let number = Int32(exactly: number), number >= 3 { return .number(number) }
+        } else if isCommand, !text.isEmpty, text.utf8.count <= OptionLimit.text {
+            return .name(String(text))
+        }
+        let rule = isCommand ? "the number of an open descriptor, at least 3, or the name of one" : "the number of an open descriptor, at least 3"
+        throw invalid("\(label(key)) must be \(rule), not \(quoted(String(text)))")
+    }
+}

@@ -1,0 +1,28 @@
+extension VmConfig {
+    /// What the command line describes and nothing uses: one sentence each, for the log. QMP may still use a drive or a netdev.
+    public var unusedParts: [String] {
+        var drives: [String] = []
+        var netdevs: [String] = []
+        var chardevs: [String] = []
+        var sources: [String] = []
+        for device in devices {
+            switch device {
+            case .virtioBlock(let device): drives.append(device.drive)
+            case .virtioNet(let device): netdevs.append(device.netdev)
+            case .serialPort(let port): chardevs.append(port.chardev)
+            case .virtioRng(let device): sources.append(device.rng)
+            case .vhostUserFileSystem(let device): chardevs.append(device.chardev)
+            case .virtioSerial, .vhostVsock: break
+            }
+        }
+        var found: [String] = []
+        for chardev in self.chardevs where !chardevs.contains(chardev.id) { found.append("-chardev: nothing uses \(quoted(chardev.id))") }
+        for drive in self.drives where !drives.contains(drive.id) { found.append("-drive: no -device uses \(quoted(drive.id))") }
+        for netdev in self.netdevs where !netdevs.contains(netdev.id) { found.append("-netdev: no -device uses \(quoted(netdev.id))") }
+        for source in rngSources where !sources.contains(source.id) {
+            found.append("-object rng-random: no -device uses \(quoted(source.id))")
+        }
+        if let maximum = memory.maximum, maximum > memory.size { found.append("-m: maxmem= has no effect: memory cannot be added yet") }
+        return found
+    }
+}

@@ -1,0 +1,216 @@
+/// Makes the devices, once everything is known that they may name.
+extension VmConfigBuilder {
+    mutating func makeDevices() throws(CommandLineError) {
+        var names = DeviceNames()
+        for list in devices { try names.take(given: list) }
+        let maximumPorts = try virtioSerialPorts()
+        for list in devices {
+            switch list.variant {
+            case "virtio-blk-device": try addBlock(list, &names)
+            case "virtio-net-device": try addNet(list, &names)
+            case "virtio-serial-device":
+                var device = VmConfig.VirtioSerial(id: names.name(for: list, from: list.variant))
+                device.maximumPorts = maximumPorts ?? device.maximumPorts
+                config.devices.append(.virtioSerial(device))
+            case "virtconsole", "virtserialport": try addPort(list, maximumPorts, &names)
+            case "virtio-rng-device": try addRng(list, &names)
+            case "vhost-vsock-device": try addVsock(list, &names)
+            case "vhost-user-fs-device": try addFileSystem(list, &names)
+            default: throw list.notSupportedYet("")
+            }
+        }
+        try numberPorts(maximumPorts)
+        try checkDescriptors()
+    }
+
+    private mutating func addBlock(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        var device = VmConfig.VirtioBlock(list)
+        guard config.drives.contains(where: { $0.id == device.drive }) else {
+            throw list.invalid("there is no -drive with id \(quoted(device.drive))")
+        }
+        for case .virtioBlock(let other) in config.devices where other.drive == device.drive {
+            throw list.invalid("drive \(quoted(device.drive)) is used by two devices")
+        }
+        try checkIOThread("iothread", of: list)
+        device.id = names.name(for: list, from: device.drive)
+        config.devices.append(.virtioBlock(device))
+    }
+
+    private mutating func addNet(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        var device = VmConfig.VirtioNet(list)
+        guard config.netdevs.contains(where: { $0.id == device.netdev }) else {
+            throw list.invalid("there is no -netdev with id \(quoted(device.netdev))")
+        }
+        for case .virtioNet(let other) in config.devices {
+            if other.netdev == device.netdev { throw list.invalid("netdev \(quoted(device.netdev)) is used by two devices") }
+            if let mac = device.mac, mac == other.mac { throw list.invalid("mac \(mac) is used by two devices") }
+        }
+        for key in ["iothread", "rx-iothread", "tx-iothread"] { try checkIOThread(key, of: list) }
+        device.id = names.name(for: list, from: device.netdev)
+        config.devices.append(.virtioNet(device))
+    }
+
+    private mutating func addRng(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        let source = list.text("rng") ?? ""
+        guard config.rngSources.contains(where: { $0.id == source }) else {
+            throw list.invalid("there is no -object rng-random with id \(quoted(source))")
+        }
+        var device = VmConfig.VirtioRng(id: names.name(for: list, from: source), rng: source)
+        switch (list.number("max-bytes"), list.number("period")) {
+        case (nil, nil): break
+        case (let bytes?, let period?):
+            // Bytes a second without overflow: the quotient of a 128-bit product, which fits 64 bits when its high half is below the divisor.
+            let product = bytes.multipliedFullWidth(by: 1000)
+            guard product.high < period, VmConfig.entropyRates.contains(period.dividingFullWidth(product).quotient) else {
+                let limits = VmConfig.entropyRates
+                throw list.invalid(
+                    "max-bytes= in each period= must be from \(limits.lowerBound) to \(limits.upperBound) bytes a second")
+            }
+            device.maximumBytes = bytes
+            device.period = period
+        default: throw list.invalid("max-bytes= and period= go together")
+        }
+        config.devices.append(.virtioRng(device))
+    }
+
+    private mutating func addVsock(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        for case .vhostVsock in config.devices { throw list.invalid("there can be only one") }
+        var device = VmConfig.VhostVsock(id: names.name(for: list, from: list.variant), guestCID: list.number("guest-cid") ?? 0)
+        if let text = list.text("vhostfd"), case .number(let number) = try list.descriptor("vhostfd", text[...]) { device.descriptor = number }
+        config.devices.append(.vhostVsock(device))
+    }
+
+    private mutating func addFileSystem(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        guard config.machine.memShare else { throw list.invalid("needs -machine mem-share=on") }
+        let index = try takeChardev(list)
+        let chardev = config.chardevs[index].id
+        guard case .socket(var socket) = config.chardevs[index].backend, case .unix = socket.address else {
+            throw list.invalid("chardev \(quoted(chardev)) must be a socket with path=")
+        }
+        // virtiofsd listens; Kata Containers writes server,nowait all the same.
+        socket.isServer = false
+        config.chardevs[index].backend = .socket(socket)
+        let device = VmConfig.VhostUserFileSystem(id: names.name(for: list, from: chardev), chardev: chardev, tag: list.text("tag") ?? "")
+        for case .vhostUserFileSystem(let other) in config.devices where other.tag == device.tag {
+            throw list.invalid("tag \(quoted(device.tag)) is used twice")
+        }
+        config.devices.append(.vhostUserFileSystem(device))
+    }
+
+    /// Where the chardev is that the device names and no other has; those that `-mon` and `-serial` took are in the list no more.
+    private func takeChardev(_ list: ParameterList) throws(CommandLineError) -> Int {
+        let id = list.text("chardev") ?? ""
+        guard let index = config.chardevs.firstIndex(where: { $0.id == id }) else {
+            if monitor?.text("chardev") == id { throw list.invalid("chardev \(quoted(id)) is used by -mon") }
+            if config.serial?.id == id { throw list.invalid("chardev \(quoted(id)) is used by -serial") }
+            throw list.invalid("there is no -chardev with id \(quoted(id))")
+        }
+        guard !config.devices.contains(where: { $0.chardev == id }) else {
+            throw list.invalid("chardev \(quoted(id)) is used by two devices")
+        }
+        return index
+    }
+}
+
+/// Consoles and ports.
+extension VmConfigBuilder {
+    /// How many ports the virtio-serial device has; nil without one.
+    private func virtioSerialPorts() throws(CommandLineError) -> UInt32? {
+        var found: UInt32?
+        for list in devices where list.variant == "virtio-serial-device" {
+            guard found == nil else { throw list.invalid("there can be only one") }
+            found = UInt32(clamping: list.number("max_ports") ?? VmConfig.maximumSerialPorts)
+        }
+        return found
+    }
+
+    private mutating func addPort(_ list: ParameterList, _ maximum: UInt32?, _ names: inout DeviceNames) throws(CommandLineError) {
+        guard let maximum else { throw list.invalid("needs a -device virtio-serial-device") }
+        let index = try takeChardev(list)
+        let chardev = config.chardevs[index].id
+        var port = VmConfig.SerialPort(
+            id: names.name(for: list, from: chardev), kind: list.variant == "virtconsole" ? .console : .generic, chardev: chardev,
+            number: Self.unnumbered)
+        port.name = list.text("name")
+        if let number = list.number("nr") {
+            port.number = UInt32(clamping: number)
+            guard port.number < maximum else { throw list.invalid("nr= (\(number)) must be below max_ports= (\(maximum))") }
+            for case .serialPort(let other) in config.devices where other.number == port.number {
+                throw list.invalid("nr= (\(number)) is used twice")
+            }
+        }
+        config.devices.append(.serialPort(port))
+    }
+
+    /// Stands for a number that is still to be chosen, when all that are given are known.
+    private static let unnumbered = UInt32.max
+
+    /// Ports without a number get the lowest that are free: consoles from 0 on, others from 1 on, since port 0 is for a console (virtio 1.2, section 5.3).
+    private mutating func numberPorts(_ maximum: UInt32?) throws(CommandLineError) {
+        var taken: UInt64 = 0
+        for case .serialPort(let port) in config.devices where port.number != Self.unnumbered { taken |= 1 << UInt64(port.number) }
+        for index in config.devices.indices {
+            guard case .serialPort(var port) = config.devices[index], port.number == Self.unnumbered else { continue }
+            let first: UInt32 = port.kind == .console ? 0 : 1
+            guard let number = (first..<max(maximum ?? 0, first)).first(where: { taken & 1 << UInt64($0) == 0 }) else {
+                throw .conflict("-device: virtio-serial-device has no port left for \(quoted(port.id))")
+            }
+            taken |= 1 << UInt64(number)
+            port.number = number
+            config.devices[index] = .serialPort(port)
+        }
+    }
+}
+
+extension VmConfigBuilder {
+    /// No descriptor has two owners.
+    private func checkDescriptors() throws(CommandLineError) {
+        var seen: [VmConfig.Descriptor] = []
+        for netdev in config.netdevs {
+            guard case .tap(let tap) = netdev.backend else { continue }
+            seen += tap.descriptors + tap.vhostDescriptors
+        }
+        for case .vhostVsock(let device) in config.devices {
+            if let number = device.descriptor { seen.append(.number(number)) }
+        }
+        for (index, descriptor) in seen.enumerated() {
+            guard case .number(let number) = descriptor, seen[..<index].contains(descriptor) else { continue }
+            throw .conflict("descriptor \(number) is given twice")
+        }
+    }
+}
+
+extension VmConfig.Device {
+    /// The id of the chardev that the device uses.
+    fileprivate var chardev: String? {
+        switch self {
+        case .serialPort(let port): port.chardev
+        case .vhostUserFileSystem(let device): device.chardev
+        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .vhostVsock: nil
+        }
+    }
+}
+
+/// The ids of devices. Those that the user gave come first; others are made from what the device uses.
+private struct DeviceNames {
+    private var taken: [String] = []
+
+    mutating func take(given list: ParameterList) throws(CommandLineError) {
+        guard let id = list.text("id") else { return }
+        try list.checkNew(id, among: taken)
+        taken.append(id)
+    }
+
+    /// The id that was given, else `base`, else `base` with the lowest number from 2 on that makes it new.
+    mutating func name(for list: ParameterList, from base: String) -> String {
+        if let id = list.text("id") { return id }
+        var id = base
+        var number = 2
+        while taken.contains(id) {
+            id = "\(base)-\(number)"
+            number += 1
+        }
+        taken.append(id)
+        return id
+    }
+}

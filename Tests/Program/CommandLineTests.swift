@@ -76,7 +76,8 @@ import Testing
 
     @Test func options_unknownUnsupportedOrWrong() throws {
         try refuses(["-kernel", kernel, "-bogus"], "unknown option '-bogus'")
-        try refuses(["-kernel", kernel, "-netdev", "tap,id=n"], "-netdev: not supported yet")
+        try refuses(["-kernel", kernel, "-numa", "node,nodeid=0"], "-numa: not supported yet")
+        try refuses(["-kernel", kernel, "-netdev", "tap,id=n"], "-netdev tap: ifname=, fd=, fds= or path= is missing")
         try refuses(["-kernel", kernel, "-smp", "300"], "-smp: cpus= must be a number from 1 to 254, not '300'")
         try refuses(["-kernel", kernel, "-qmp", "unix:second,server,nowait"], "-qmp: given more than once")
     }
@@ -93,7 +94,7 @@ import Testing
     @Test func drive_duplicateMissingOrUnusable() throws {
         try refuses(["-kernel", kernel] + Self.drive + Self.drive, "-drive: id 'd' is used twice")
         try refuses(["-kernel", kernel] + Self.device, "the guest has no root file system: give -initrd, -drive or -chardev")
-        try refuses(["-kernel", kernel, "-device", "virtio-blk-device,drive=x"] + Self.drive, "-device: there is no -drive with id 'x'")
+        try refuses(["-kernel", kernel, "-device", "virtio-blk-device,drive=x"] + Self.drive, "-device virtio-blk-device: there is no -drive with id 'x'")
         try refuses(["-kernel", kernel, "-drive", "file=none.img,id=d,direct=off"] + Self.device,
                     "-drive: cannot open drive 'none.img': No such file or directory")
         try refuses(["-kernel", kernel, "-drive", "file=/dev,id=d,direct=off"] + Self.device,

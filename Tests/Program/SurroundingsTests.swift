@@ -93,7 +93,7 @@ import Testing
     @Test func unusedDriveOrChardev_isNamed() throws {
         let result = try shell("exec $B $A -kernel ran.bin -serial stdio -drive file=other.img,id=spare -chardev pty,id=idle")
         #expect(result.code == 0 && result.output == "ran")
-        #expect(result.error.contains("-drive: no -device uses spare") && result.error.contains("-chardev: nothing uses idle"))
+        #expect(result.error.contains("-drive: no -device uses 'spare'") && result.error.contains("-chardev: nothing uses 'idle'"))
     }
 
     @Test func wordThatIsNoText_isRefused() throws {

@@ -95,7 +95,7 @@ extension NetBackend {
         switch options.vhost {
         case .off: vhost = []
         case .open: vhost = try tap.queues.map { (_) throws(NetError) in try VhostNet.open(netdev: netdev) }
-        case .descriptors: vhost = try vhostNumbers.map { (number) throws(NetError) in try VhostNet.adopt(ownedVhost.take(number), netdev: netdev, number) }
+        case .descriptors: vhost = try vhostNumbers.map { (number) throws(NetError) in try VhostNet.adopt(ownedVhost.take(number).take(), netdev: netdev) }
         }
         return NetBackend(
             name: netdev, interface: tap.interface, queues: tap.queues, hasUFO: tap.hasUFO, isMultiQueue: tap.isMultiQueue, vhost: vhost)

@@ -22,8 +22,7 @@ public enum NetError: Error, Equatable, Sendable {
     case otherInterface(netdev: String, descriptor: Int32, interface: String, expected: String)
     case cannotConfigure(netdev: String, interface: String, Errno)
     case vhostCount(netdev: String, descriptors: Int, queues: Int)
-    case cannotOpenVhost(netdev: String, Errno)
-    case notVhost(netdev: String, descriptor: Int32, Errno)
+    case vhost(netdev: String, VhostError)
 }
 
 extension NetError: CustomStringConvertible {
@@ -46,8 +45,7 @@ extension NetError: CustomStringConvertible {
             "-netdev \(netdev): descriptor \(descriptor) is of interface '\(interface)', the first one of '\(expected)'"
         case .cannotConfigure(let netdev, let interface, let error): "-netdev \(netdev): cannot configure interface '\(interface)': \(error)"
         case .vhostCount(let netdev, let descriptors, let queues): "-netdev \(netdev): \(descriptors) vhost descriptors were given for \(queues) queues"
-        case .cannotOpenVhost(let netdev, let error): "-netdev \(netdev): cannot open '/dev/vhost-net': \(error)"
-        case .notVhost(let netdev, let descriptor, let error): "-netdev \(netdev): vhost descriptor \(descriptor) is not one of vhost-net: \(error)"
+        case .vhost(let netdev, let error): "-netdev \(netdev): \(error)"
         }
     }
 }

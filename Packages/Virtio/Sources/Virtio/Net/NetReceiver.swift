@@ -92,12 +92,13 @@ final class NetReceiver: @unchecked Sendable {
         if let result { throw result }
     }
 
-    /// When it returns, neither rings nor guest memory are touched any more.
+    /// When it returns, neither rings nor guest memory are touched any more. Buffers that were taken ahead are in the queue again.
     func stop() {
         lock.withLock { _ in
             guard let live else { return }
             loop.remove(live.notification.raw)
             unwatch()
+            live.queue.undoPops(live.window.bufferCount)
             self.live = nil
         }
     }
@@ -120,15 +121,6 @@ final class NetReceiver: @unchecked Sendable {
     }
 
     func set(filter: ReceiveFilter) { lock.withLock { _ in self.filter = filter } }
-
-    /// Throws away what has come to a tap while nobody wanted it, as far as a tap's default queue goes.
-    func discardStale() {
-        lock.withLock { _ in
-            guard let tap else { return }
-            var window = ReceiveWindow(queueSize: 1)
-            for _ in 0..<1024 { guard window.read(from: tap) > 0 else { return } }
-        }
-    }
 
     // MARK: On the loop's thread
 

@@ -36,6 +36,15 @@ final class TapQueue: Sendable {
         }
     }
 
+    /// Throws away what has come while nobody wanted it, as far as a tap's default queue goes. Nobody may be reading.
+    func discardWaiting() {
+        unsafe withUnsafeTemporaryAllocation(byteCount: 64, alignment: 8) { buffer in
+            // SAFETY: one vector that describes `buffer`; of a packet that is longer the kernel throws the rest away.
+            var vector = unsafe iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
+            for _ in 0..<1024 { guard unsafe read(&vector, 1) > 0 else { return } }
+        }
+    }
+
     /// TUNSETQUEUE: out of use the kernel gives the queue no packets, and nobody may watch it (it polls as an error).
     func setEnabled(_ on: Bool) throws(Errno) { _ = try check(ctap_set_queue_enabled(file.raw, on)) }
 

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 // With its NUL: IFNAMSIZ.
 enum { CTAP_NAME_SIZE = 16 };
@@ -42,7 +41,8 @@ long ctap_adopt(int fd);
 // A second descriptor of the same open file, close-on-exec.
 long ctap_duplicate(int fd);
 
-long ctap_readv(int fd, const struct iovec *_Nonnull vectors, int count);
-long ctap_writev(int fd, const struct iovec *_Nonnull vectors, int count);
+// readv(2) and writev(2). `vectors` is an array of struct iovec: named here, the structure would belong to this module.
+long ctap_readv(int fd, const void *_Nonnull vectors, int count);
+long ctap_writev(int fd, const void *_Nonnull vectors, int count);
 
 #endif

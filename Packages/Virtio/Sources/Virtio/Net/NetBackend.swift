@@ -1,5 +1,5 @@
 internal import CTap
-public import LinuxSys
+internal import LinuxSys
 
 /// What a network device sends to and receives from: the queues of a tap, and the kernel's vhost-net for them if wished. Belongs to one device at a time; its
 /// descriptors are closed with it.
@@ -120,7 +120,7 @@ extension NetBackend {
         var tap = Tap(interface: options.name ?? "", queues: [], isMultiQueue: options.queues > 1)
         for _ in 0..<options.queues {
             let file: OwnedFD
-            do throws(Errno) { file = OwnedFD(adopting: Int32(truncatingIfNeeded: try check(unsafe ctap_open(path)))) } catch {
+            do throws(Errno) { file = OwnedFD(adopting: Int32(truncatingIfNeeded: try checked(unsafe ctap_open(path)))) } catch {
                 throw .cannotOpen(netdev: netdev, path: path, error)
             }
             do throws(Errno) {
@@ -143,7 +143,7 @@ extension NetBackend {
     private static func attach(_ descriptor: Int32, _ name: String, isMultiQueue: Bool) throws(Errno) -> String {
         var buffer = [CChar](repeating: 0, count: Int(CTAP_NAME_SIZE))
         for (index, byte) in name.utf8.prefix(buffer.count - 1).enumerated() { buffer[index] = CChar(bitPattern: byte) }
-        _ = try check(unsafe buffer.withUnsafeMutableBufferPointer { unsafe ctap_attach(descriptor, $0.baseAddress.unsafelyUnwrapped, isMultiQueue) })
+        try checked(unsafe buffer.withUnsafeMutableBufferPointer { unsafe ctap_attach(descriptor, $0.baseAddress.unsafelyUnwrapped, isMultiQueue) })
         return text(buffer)
     }
 
@@ -159,7 +159,7 @@ extension NetBackend {
             var buffer = [CChar](repeating: 0, count: Int(CTAP_NAME_SIZE))
             let flags: Int32
             do throws(Errno) {
-                flags = Int32(truncatingIfNeeded: try check(unsafe buffer.withUnsafeMutableBufferPointer {
+                flags = Int32(truncatingIfNeeded: try checked(unsafe buffer.withUnsafeMutableBufferPointer {
                     unsafe ctap_query(number, $0.baseAddress.unsafelyUnwrapped)
                 }))
             } catch {
@@ -179,7 +179,7 @@ extension NetBackend {
                 throw .otherInterface(netdev: netdev, descriptor: number, interface: interface, expected: tap.interface)
             }
             do throws(Errno) {
-                _ = try check(ctap_adopt(number))
+                try checked(ctap_adopt(number))
                 tap.queues.append(try TapQueue(owned.take(number)))
             } catch {
                 throw .cannotConfigure(netdev: netdev, interface: interface, error)
@@ -192,7 +192,7 @@ extension NetBackend {
     private static func configure(_ tap: Tap, _ netdev: String) throws(NetError) -> Bool {
         guard let first = tap.queues.first else { throw .noInterface(netdev: netdev) }
         do throws(Errno) {
-            for queue in tap.queues { _ = try check(ctap_set_header_size(queue.receiveDescriptor, Int32(NetHeader.size))) }
+            for queue in tap.queues { try checked(ctap_set_header_size(queue.receiveDescriptor, Int32(NetHeader.size))) }
             var hasUFO = true
             do throws(Errno) { try first.setOffloads(UInt32(CTAP_CHECKSUM) | UInt32(CTAP_UFO)) } catch { hasUFO = false }
             // Nobody has negotiated anything yet.

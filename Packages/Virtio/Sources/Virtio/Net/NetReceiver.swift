@@ -1,5 +1,5 @@
 internal import Glibc
-public import LinuxSys
+internal import LinuxSys
 internal import Synchronization
 
 /// The receiving half of a queue pair: packets from the tap into the driver's buffers, on a loop of its own choice.

@@ -1,6 +1,6 @@
 internal import CTap
 internal import Glibc
-public import LinuxSys
+internal import LinuxSys
 internal import Synchronization
 
 /// The sending half of a queue pair: the driver's packets to the tap, on a loop of its own choice. Locks as in `NetReceiver`.

@@ -107,7 +107,7 @@ struct ReceiveWindow: ~Copyable {
     mutating func unspill(from start: Int, size: Int) {
         guard size <= bytes, start < size, size &- start <= Self.spillSize else { return }
         var done = 0
-        forEachPiece(at: start, count: size &- start) { target, count in
+        unsafe forEachPiece(at: start, count: size &- start) { target, count in
             // SAFETY: pieces are parts of the buffers, and add up to at most the spill's size.
             unsafe target.copyMemory(from: spill + done, byteCount: count)
             done &+= count
@@ -122,7 +122,7 @@ struct ReceiveWindow: ~Copyable {
         unsafe withUnsafeMutableBytes(of: &words) { target in
             guard let base = target.baseAddress else { return }
             var done = 0
-            forEachPiece(at: NetHeader.size, count: inBuffers) { source, count in
+            unsafe forEachPiece(at: NetHeader.size, count: inBuffers) { source, count in
                 // SAFETY: pieces add up to at most FrameHead.size bytes, the size of `words`.
                 unsafe (base + done).copyMemory(from: source, byteCount: count)
                 done &+= count
@@ -147,7 +147,7 @@ struct ReceiveWindow: ~Copyable {
 
     /// Writes a byte of the header into the first buffers.
     func store(_ value: UInt8, at offset: Int) {
-        forEachPiece(at: offset, count: 1) { target, _ in GuestByte.store(value, UInt(bitPattern: target)) }
+        unsafe forEachPiece(at: offset, count: 1) { target, _ in GuestByte.store(value, UInt(bitPattern: target)) }
     }
 
     /// Gives the packet's buffers to the driver.

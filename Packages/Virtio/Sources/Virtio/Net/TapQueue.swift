@@ -1,6 +1,6 @@
 internal import CTap
 internal import Glibc
-public import LinuxSys
+internal import LinuxSys
 
 /// One queue of a tap: an open file of the tap device, non-blocking. Any thread; each direction is used by one thread at a time.
 final class TapQueue: Sendable {
@@ -9,7 +9,7 @@ final class TapQueue: Sendable {
     private let second: OwnedFD
 
     init(_ file: consuming OwnedFD) throws(Errno) {
-        second = OwnedFD(adopting: Int32(truncatingIfNeeded: try check(ctap_duplicate(file.raw))))
+        second = OwnedFD(adopting: Int32(truncatingIfNeeded: try checked(ctap_duplicate(file.raw))))
         self.file = file
     }
 
@@ -46,10 +46,10 @@ final class TapQueue: Sendable {
     }
 
     /// TUNSETQUEUE: out of use the kernel gives the queue no packets, and nobody may watch it (it polls as an error).
-    func setEnabled(_ on: Bool) throws(Errno) { _ = try check(ctap_set_queue_enabled(file.raw, on)) }
+    func setEnabled(_ on: Bool) throws(Errno) { try checked(ctap_set_queue_enabled(file.raw, on)) }
 
     /// TUNSETOFFLOAD: what the guest takes. Counts for the interface.
-    func setOffloads(_ offloads: UInt32) throws(Errno) { _ = try check(ctap_set_offloads(file.raw, offloads)) }
+    func setOffloads(_ offloads: UInt32) throws(Errno) { try checked(ctap_set_offloads(file.raw, offloads)) }
 
     /// Offloads for negotiated features (virtio 1.2, section 5.1.3.1: all need GUEST_CSUM, as they do in the kernel).
     static func offloads(for features: UInt64, hasUFO: Bool) -> UInt32 {
@@ -60,4 +60,11 @@ final class TapQueue: Sendable {
         if hasUFO, features & NetFeature.guestUFO != 0 { offloads |= UInt32(CTAP_UFO) }
         return offloads
     }
+}
+
+/// Turns the result of a `ctap_` shim into a value or a thrown `Errno`.
+@discardableResult
+func checked(_ result: Int) throws(Errno) -> Int {
+    if result < 0 { throw Errno(Int32(truncatingIfNeeded: 0 &- result)) }
+    return result
 }

@@ -1,4 +1,4 @@
-public import LinuxSys
+internal import LinuxSys
 internal import Synchronization
 
 /// A virtio network device (virtio 1.2, section 5.1) over the queues of a tap, or over none: then the link is down, and what the driver sends goes nowhere.

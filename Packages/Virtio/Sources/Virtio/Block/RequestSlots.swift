@@ -44,12 +44,12 @@ struct RequestSlots: ~Copyable {
     private var longFree = 0
     private(set) var inFlight = 0
 
-    /// `vectorLimit`: the most elements one request may need.
+    /// `vectorLimit`: the most elements one request may need. With a `capacity` of 0 nothing can be acquired, and next to no memory is taken.
     init(capacity: Int, vectorLimit: Int) {
-        self.capacity = max(1, min(capacity, 1024))
+        self.capacity = max(0, min(capacity, 1024))
         longVector = max(vectorLimit, Self.shortVector)
         unsafe slots = .allocate(capacity: self.capacity)
-        unsafe longPool = .allocate(capacity: Self.longVectors)
+        unsafe longPool = .allocate(capacity: capacity > 0 ? Self.longVectors : 0)
     }
 
     deinit {
@@ -72,7 +72,8 @@ struct RequestSlots: ~Copyable {
         return bytes
     }
 
-    /// A slot with room for `vectorCount` iovecs; nil when the device has to wait for a completion first, never when nothing is in flight.
+    /// A slot with room for `vectorCount` iovecs; nil when the device has to wait for a completion first: never when nothing is in flight
+    /// and the capacity is not 0.
     mutating func acquire(vectorCount: Int) -> Int? {
         guard vectorCount <= longVector else { return nil }
         var large: UnsafeMutablePointer<iovec>?

@@ -8,7 +8,7 @@ extension VirtioBlock {
     }
 
     public func eventSourceReady(_ descriptor: Int32) -> ServiceResult {
-        storage.reap { token, result in complete(token, result) }
+        medium.storage?.reap { token, result in complete(token, result) }
         guard let session else { return .idle }
         kick()
         publish(session)
@@ -21,7 +21,9 @@ extension VirtioBlock {
         isStalled = false
         for _ in 0..<Self.maximumRounds {
             queue.disableNotifications()
-            let fault = takeRound(session)
+            // At most one queue full a round.
+            var left = queue.size
+            let fault = take(session, &left)
             kick()
             publish(session)
             if let fault { return .fault(.needsReset(fault)) }
@@ -36,18 +38,17 @@ extension VirtioBlock {
         return .again
     }
 
-    /// At most one queue full of requests.
-    private func takeRound(_ session: Session) -> QueueFault? {
+    /// At most `left` requests.
+    private func take(_ session: Session, _ left: inout UInt16) -> QueueFault? {
         let queue = session.queue
-        var left = queue.size
         do {
             while left > 0, try queue.pop(into: chain) {
-                left &-= 1
                 guard start(session) else {
                     queue.undoPop()
                     isStalled = true
                     return nil
                 }
+                left &-= 1
             }
             return nil
         } catch {
@@ -55,10 +56,28 @@ extension VirtioBlock {
         }
     }
 
+    /// Serves what is in the queue now, at most one queue full, and waits until it has ended.
+    func finishQueued() {
+        guard let session else { return reset() }
+        // A guest that goes on queueing while its disk is taken away does not hold this up; each round ends at least one request.
+        var left = session.queue.size
+        for _ in 0...session.queue.size {
+            isStalled = false
+            if let fault = take(session, &left) { session.control.requestReset(fault) }
+            kick()
+            medium.storage?.drain { token, result in complete(token, result) }
+            needsKick = false
+            publish(session)
+            if !isStalled { break }
+        }
+        isStalled = false
+        // Whatever came after the last look is the next storage's, and `update` has the queue looked at again.
+    }
+
     func kick() {
         guard needsKick else { return }
         needsKick = false
-        storage.kick()
+        medium.storage?.kick()
     }
 
     func publish(_ session: Session) {
@@ -72,7 +91,7 @@ extension VirtioBlock {
         guard let slot = slots[index] else { return }
         if result >= 0, slot.isWriteThrough, slot.phase == .working, session != nil {
             slots.update(index) { $0.phase = .hardening }
-            storage.submit(BlockOperation(.flush, token: token))
+            medium.storage?.submit(BlockOperation(.flush, token: token))
             needsKick = true
             return
         }

@@ -20,12 +20,16 @@ extension VirtioBlock {
             session.queue.push(head: chain.head, written: 0)
             return true
         }
-        switch plan(header) {
+        guard let storage = medium.storage else {
+            finish(session, head: chain.head, statusAddress: status, BlockStatus.ioError, written: 0)
+            return true
+        }
+        switch plan(session, storage, header) {
         case .answer(let code, let written):
             finish(session, head: chain.head, statusAddress: status, code, written: written)
             return true
         case .transfer(let kind, let offset, let length):
-            return startTransfer(session, kind, offset: offset, length: length, status: status)
+            return startTransfer(session, storage, kind, offset: offset, length: length, status: status)
         case .operation(let kind, let offset, let length, let mayUnmap):
             guard let index = slots.acquire(vectorCount: 0) else { return false }
             remember(session, index, status: status, written: 0, kind)
@@ -35,7 +39,9 @@ extension VirtioBlock {
         }
     }
 
-    private func startTransfer(_ session: Session, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt) -> Bool {
+    private func startTransfer(
+        _ session: Session, _ storage: any BlockStorage, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt
+    ) -> Bool {
         let part: DescriptorChain.Part = kind == .read ? .writable : .readable
         let skip = kind == .read ? 0 : BlockRequestHeader.size
         let count = chain.segmentCount(part, skip: skip, length: length)
@@ -65,28 +71,29 @@ extension VirtioBlock {
         }
     }
 
-    private func plan(_ header: BlockRequestHeader) -> Plan {
+    private func plan(_ session: Session, _ storage: any BlockStorage, _ header: BlockRequestHeader) -> Plan {
         guard let kind = header.kind else { return .answer(status: BlockStatus.unsupported, written: 0) }
         switch kind {
         case .read:
-            return transferPlan(.read, header.sector, length: chain.writableBytes &- 1)
+            return transferPlan(storage, .read, header.sector, length: chain.writableBytes &- 1)
         case .write:
-            // Whether the driver accepted VIRTIO_BLK_F_RO or not (the class of Cloud Hypervisor issue 7697).
+            // Whether the driver accepted VIRTIO_BLK_F_RO, or was never offered it, or not (the class of Cloud Hypervisor issue 7697).
             guard !storage.isReadOnly else { return .answer(status: BlockStatus.ioError, written: 0) }
-            return transferPlan(.write, header.sector, length: chain.readableBytes &- BlockRequestHeader.size)
+            return transferPlan(storage, .write, header.sector, length: chain.readableBytes &- BlockRequestHeader.size)
         case .flush:
             return .operation(.flush, offset: 0, length: 0, mayUnmap: false)
         case .identify:
+            let identity = medium.identity
             guard chain.writableBytes > UInt64(identity.count), chain.writePrefix(identity) else { return .answer(status: BlockStatus.ioError, written: 0) }
             return .answer(status: BlockStatus.ok, written: UInt32(identity.count))
         case .discard:
-            return rangePlan(.discard, feature: BlockFeature.discard)
+            return rangePlan(session, storage, .discard, feature: BlockFeature.discard, isServed: medium.servesDiscard)
         case .writeZeroes:
-            return rangePlan(.writeZeroes, feature: BlockFeature.writeZeroes)
+            return rangePlan(session, storage, .writeZeroes, feature: BlockFeature.writeZeroes, isServed: medium.servesWriteZeroes)
         }
     }
 
-    private func transferPlan(_ kind: BlockOperation.Kind, _ sector: UInt64, length: UInt64) -> Plan {
+    private func transferPlan(_ storage: any BlockStorage, _ kind: BlockOperation.Kind, _ sector: UInt64, length: UInt64) -> Plan {
         guard length % BlockSector.size == 0, length <= BlockOperation.maximumTransfer,
             let offset = BlockSector.offset(of: sector, count: length >> BlockSector.shift, capacity: storage.sectorCount)
         else { return .answer(status: BlockStatus.ioError, written: 0) }
@@ -95,10 +102,13 @@ extension VirtioBlock {
     }
 
     /// Discard and write zeroes, one segment each (virtio 1.2, section 5.2.6.2).
-    private func rangePlan(_ kind: BlockOperation.Kind, feature: UInt64) -> Plan {
-        guard features & feature != 0, let segment = BlockRangeSegment(chain) else {
-            return .answer(status: features & feature == 0 ? BlockStatus.unsupported : BlockStatus.ioError, written: 0)
-        }
+    private func rangePlan(
+        _ session: Session, _ storage: any BlockStorage, _ kind: BlockOperation.Kind, feature: UInt64, isServed: Bool
+    ) -> Plan {
+        guard session.features & feature != 0 else { return .answer(status: BlockStatus.unsupported, written: 0) }
+        // Negotiated when something else was in the slot.
+        guard isServed else { return .answer(status: storage.isReadOnly ? BlockStatus.ioError : BlockStatus.unsupported, written: 0) }
+        guard let segment = BlockRangeSegment(chain) else { return .answer(status: BlockStatus.ioError, written: 0) }
         if segment.hasUnknownFlags || (kind == .discard && segment.mayUnmap) { return .answer(status: BlockStatus.unsupported, written: 0) }
         let limit = kind == .discard ? BlockConfigurationSpace.maximumDiscardSectors : BlockConfigurationSpace.maximumZeroSectors
         guard chain.readableBytes == BlockRequestHeader.size + BlockRangeSegment.size, segment.sectorCount <= limit,

@@ -1,7 +1,7 @@
 internal import AddressSpace
 public import BlockBackend
 
-/// A virtio block device (virtio 1.2, section 5.2) with one queue, over a `BlockStorage`.
+/// A virtio block device (virtio 1.2, section 5.2) with one queue, over a `BlockStorage` that may come, go and be replaced while the guest runs.
 ///
 /// Data moves between the storage and guest RAM by iovecs, without a copy. Everything here runs under the transport's lock, which also
 /// orders the calls of the storage.
@@ -25,7 +25,6 @@ public final class VirtioBlock: VirtioDevice {
         }
     }
 
-    static let identityLength = 20
     /// Looks at the queue per wake. What is left waits for its turn on the event loop: a guest that refills its queue as fast as it is
     /// served must not starve the other devices (the class of Firecracker issue 5260).
     static let maximumRounds = 10
@@ -33,23 +32,24 @@ public final class VirtioBlock: VirtioDevice {
     /// What exists between activation and reset.
     struct Session {
         let queue: SplitQueue
+        /// What was negotiated.
+        let features: UInt64
         /// Keeps guest RAM mapped while the kernel may be writing to it (the class of Cloud Hypervisor issue 7955).
         let memory: GuestMemory
         let interrupt: VirtioInterrupt
+        let control: SessionControl
         /// The driver never sends FLUSH, so each write is flushed before it is reported.
-        let isWriteThrough: Bool
+        var isWriteThrough: Bool { features & BlockFeature.flush == 0 }
     }
 
     public let deviceType: UInt32 = 2
-    public let features: UInt64
+    public var features: UInt64 { medium.features }
     public let queueSizes: [UInt16]
-    public var eventSources: [Int32] { [storage.completionFD] }
+    public var eventSources: [Int32] { medium.storage.map { [$0.completionFD] } ?? [] }
     public internal(set) var droppedRequests: UInt64 = 0
 
-    let storage: any BlockStorage
-    let identity: [UInt8]
+    var medium: BlockMedium
     let chain: DescriptorChain
-    private let configuration: BlockConfigurationSpace
     var slots: RequestSlots
     var session: Session?
     /// Requests wait in the queue until a completion makes room. Never true when nothing is in flight.
@@ -57,35 +57,32 @@ public final class VirtioBlock: VirtioDevice {
     /// Something was submitted since the storage was last told to start.
     var needsKick = false
 
-    public init(storage: any BlockStorage, options: Options = Options()) {
+    /// Without a storage the device is an empty slot: its capacity is 0 and each request fails.
+    public init(storage: (any BlockStorage)?, options: Options = Options()) {
         let isPowerOfTwo = options.queueSize & (options.queueSize &- 1) == 0
         let queueSize = isPowerOfTwo && (4...1024).contains(options.queueSize) ? options.queueSize : 256
-        let canWrite = !storage.isReadOnly
-        let offersDiscard = options.offersDiscard && canWrite && storage.supportsDiscard
-        let offersZeroes = options.offersWriteZeroes && canWrite && storage.supportsWriteZeroes
-        var features = VirtioFeature.version1 | VirtioFeature.indirectDescriptors | VirtioFeature.eventIndex
-        features |= BlockFeature.flush | BlockFeature.segmentMaximum
-        if storage.isReadOnly { features |= BlockFeature.readOnly }
-        if offersDiscard { features |= BlockFeature.discard }
-        if offersZeroes { features |= BlockFeature.writeZeroes }
-        self.features = features
-        self.storage = storage
         queueSizes = [queueSize]
-        let serial = Array(options.serial.utf8.prefix(Self.identityLength))
-        identity = serial + [UInt8](repeating: 0, count: Self.identityLength - serial.count)
         chain = DescriptorChain(maximumLength: Int(queueSize))
-        slots = RequestSlots(capacity: min(Int(queueSize), storage.inFlightLimit), vectorLimit: Int(queueSize))
-        configuration = BlockConfigurationSpace(
-            capacity: storage.sectorCount,
-            // The header and the status take a descriptor each.
-            segmentMaximum: UInt32(queueSize) - 2,
-            discardAlignment: offersDiscard ? max(1, storage.logicalBlockSize / UInt32(BlockSector.size)) : nil,
-            writeZeroesMayUnmap: offersZeroes ? storage.supportsDiscard : nil)
+        medium = BlockMedium(storage, options, queueSize: queueSize)
+        slots = medium.makeSlots(queueSize: queueSize)
     }
 
     deinit { reset() }
 
-    public func readConfig(offset: Int, size: Int) -> UInt64 { configuration.read(offset: offset, size: size) }
+    /// Puts another storage into the slot, or empties it; only inside `VirtioMMIODevice.update`. Of the options the queue size is left out: it stays.
+    ///
+    /// What the driver has queued before is served by the old storage, and has ended when this returns, however slow that is; later requests
+    /// are the new storage's. The old one is given up. Linux looks at the capacity, and at nothing else, when it is told that the configuration has changed
+    /// (`virtblk_config_changed`): so logical blocks have 512 bytes always, and what the driver has negotiated stays.
+    public func replaceStorage(_ storage: (any BlockStorage)?, options: Options = Options()) {
+        finishQueued()
+        // A power of two that `init` has checked.
+        let queueSize = queueSizes.first ?? 256
+        medium = BlockMedium(storage, options, queueSize: queueSize)
+        slots = medium.makeSlots(queueSize: queueSize)
+    }
+
+    public func readConfig(offset: Int, size: Int) -> UInt64 { medium.configuration.read(offset: offset, size: size) }
 
     /// Nothing is writable: `writeback` belongs to CONFIG_WCE, which is not offered.
     public func writeConfig(offset: Int, size: Int, value: UInt64) {}
@@ -93,11 +90,11 @@ public final class VirtioBlock: VirtioDevice {
     public func activate(_ session: VirtioSession) {
         guard let first = session.queues.first, let queue = first else { return }
         self.session = Session(
-            queue: queue, memory: session.memory, interrupt: session.interrupt, isWriteThrough: session.features & BlockFeature.flush == 0)
+            queue: queue, features: session.features, memory: session.memory, interrupt: session.interrupt, control: session.control)
     }
 
     public func drain() -> ServiceResult {
-        storage.drain { token, result in complete(token, result) }
+        medium.storage?.drain { token, result in complete(token, result) }
         needsKick = false
         guard let session else { return .idle }
         publish(session)
@@ -108,13 +105,13 @@ public final class VirtioBlock: VirtioDevice {
         // The rings may be anything by now: what is in flight ends without a word to the driver.
         session = nil
         isStalled = false
-        if slots.inFlight > 0 { storage.reap { token, _ in slots.release(Int(truncatingIfNeeded: token)) } }
+        if slots.inFlight > 0 { medium.storage?.reap { token, _ in slots.release(Int(truncatingIfNeeded: token)) } }
         return slots.inFlight == 0
     }
 
     public func reset() {
         session = nil
-        storage.drain { token, _ in slots.release(Int(truncatingIfNeeded: token)) }
+        medium.storage?.drain { token, _ in slots.release(Int(truncatingIfNeeded: token)) }
         isStalled = false
         needsKick = false
     }

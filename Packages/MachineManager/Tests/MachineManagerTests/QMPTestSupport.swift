@@ -5,73 +5,6 @@ import Testing
 
 @testable import MachineManager
 
-/// A machine that does nothing but keep its state and tell its events.
-final class FakeMachine: MachineControl {
-    private struct State: Sendable {
-        var machine = VMStateMachine()
-        var sink: (any MachineEventSink)?
-        var quits = 0
-        var cpuCount: UInt32 = 2
-    }
-
-    private let state = Mutex(State())
-
-    func connect(_ sink: any MachineEventSink) { state.withLock { $0.sink = sink } }
-    func setCPUs(_ count: UInt32) { state.withLock { $0.cpuCount = count } }
-    var quits: Int { state.withLock(\.quits) }
-    func disconnect() { state.withLock { $0.sink = nil } }
-
-    func status() -> VMState { state.withLock(\.machine.state) }
-    func pause() throws(MachineControlError) { try change(to: .paused, .stop) }
-    func resume() throws(MachineControlError) { try change(to: .running, .resume) }
-    func requestPowerdown() throws(MachineControlError) { emit(.powerdown) }
-    func requestReset() throws(MachineControlError) { throw .failed("no reset line") }
-
-    func requestQuit() {
-        state.withLock { $0.quits += 1 }
-        emit(.shutdown(.quitCommand))
-    }
-
-    func cpus() -> [CPUInfo] {
-        (0..<state.withLock(\.cpuCount)).map { CPUInfo(id: $0, threadID: 100 + Int32($0), place: CPUPlace(socket: $0, die: 0, core: 0, thread: 0)) }
-    }
-
-    func cpuSlots() -> [CPUSlot] {
-        [
-            CPUSlot(place: CPUPlace(socket: 0, die: 1, core: 2, thread: 3), cpu: 0),
-            CPUSlot(place: CPUPlace(socket: 1, die: 0, core: 0, thread: 0), cpu: nil),
-        ]
-    }
-
-    func addBlockNode(_ drive: VmConfig.Drive) throws(MachineControlError) { throw .failed("not there yet") }
-    func removeBlockNode(_ id: String) throws(MachineControlError) { throw .failed("not there yet") }
-    func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError) {
-        throw .failed("not there yet")
-    }
-    func removeNetdev(_ id: String) throws(MachineControlError) { throw .failed("not there yet") }
-    func replaceNetdev(_ netdev: VmConfig.Netdev) throws(MachineControlError) { throw .failed("not there yet") }
-    func addDevice(_ request: HotplugRequest) throws(MachineControlError) { throw .failed("not there yet") }
-    func removeDevice(_ id: String) throws(MachineControlError) { throw .failed("not there yet") }
-    func setLink(_ id: String, up: Bool) throws(MachineControlError) { throw .failed("not there yet") }
-    func iothreads() -> [IOThreadInfo] { [] }
-    func chardevs() -> [ChardevInfo] { [] }
-    func blockNodes() -> [BlockNodeInfo] { [] }
-    func devices() -> [DeviceInfo] { [] }
-    func memoryMap() -> [MemoryMapEntry] { [] }
-
-    private func change(to new: VMState, _ event: MachineEvent) throws(MachineControlError) {
-        let result: Result<Bool, VMTransitionError> = state.withLock { state in
-            do throws(VMTransitionError) { return .success(try state.machine.change(to: new)) } catch { return .failure(error) }
-        }
-        switch result {
-        case .success(let changed): if changed { emit(event) }
-        case .failure(let error): throw .wrongState(error)
-        }
-    }
-
-    private func emit(_ event: MachineEvent) { state.withLock(\.sink)?.emit(event) }
-}
-
 /// A server on a unix socket and a TCP port, with its loop on a thread of its own.
 final class TestServer {
     let machine = FakeMachine()
@@ -81,11 +14,12 @@ final class TestServer {
     let port: UInt16
     private let thread: OSThread
 
-    init() throws {
+    /// Without a limit on commands unless one is given.
+    init(commandsPerSecond: UInt64 = 0) throws {
         path = FileManager.default.temporaryDirectory.appendingPathComponent("qmp-\(UUID().uuidString.prefix(8)).sock").path
         let loop = try EventLoop()
         self.loop = loop
-        server = QMPServer(loop: loop, control: machine)
+        server = QMPServer(loop: loop, control: machine, commandsPerSecond: commandsPerSecond)
         machine.connect(server)
         try machine.resume()
         try server.listen(on: .unix(path: path))
@@ -111,8 +45,14 @@ final class TestServer {
 
 /// A blocking client that gives up after some seconds, so that a server that hangs is a failure and not a hang.
 final class TestClient {
-    private let descriptor: Int32
+    let descriptor: Int32
     private var received: [UInt8] = []
+
+    /// Takes over a connected socket.
+    init(adopting socket: consuming OwnedFD) throws {
+        descriptor = socket.take()
+        try block()
+    }
 
     init(path: String) throws {
         var found: Int32?
@@ -165,6 +105,13 @@ final class TestClient {
 
     @discardableResult
     func send(_ text: String) -> Int { send(Array(text.utf8)) }
+
+    /// Sends `text` with descriptors, which stay the caller's.
+    func send(_ text: String, descriptors: [Int32]) throws {
+        let socket = OwnedFD(adopting: dup(descriptor))
+        let bytes = Array(text.utf8)
+        #expect(try socket.send(bytes, descriptors: descriptors) == bytes.count)
+    }
 
     func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 

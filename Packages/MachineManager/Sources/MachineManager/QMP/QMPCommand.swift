@@ -1,51 +1,54 @@
-/// Every command there is: `query-commands`, the check of arguments and the execution all go by this list.
-enum QMPCommand: String, CaseIterable, Sendable {
-    case capabilities = "qmp_capabilities"
-    case queryVersion = "query-version"
-    case queryStatus = "query-status"
-    case queryCommands = "query-commands"
-    case queryCPUs = "query-cpus"
-    case queryHotpluggableCPUs = "query-hotpluggable-cpus"
-    case stop
-    case cont
-    case quit
-    case systemPowerdown = "system_powerdown"
-    case systemReset = "system_reset"
+internal import LinuxSys
 
-    /// What the command takes; a command takes nothing else.
-    var arguments: [QMPArgument] {
-        switch self {
-        case .capabilities: [QMPArgument("enable", .stringList)]
-        default: []
-        }
+/// One command: what it takes, what it gives and how it is carried out. `query-commands`, `query-qmp-schema` and the check of arguments read it.
+struct QMPCommand: Sendable {
+    typealias Action = @Sendable (QMPArguments, QMPContext) throws(QMPError) -> QMPAnswer
+
+    let name: String
+    /// Built when they are asked for and dropped: the running process keeps none of it.
+    let arguments: @Sendable () -> [QMPMember]
+    let result: @Sendable () -> QMPType
+    let run: Action
+
+    init(
+        _ name: String, _ arguments: @escaping @Sendable @autoclosure () -> [QMPMember] = [],
+        gives result: @escaping @Sendable @autoclosure () -> QMPType = .nothing, run: @escaping Action
+    ) {
+        self.name = name
+        self.arguments = arguments
+        self.result = result
+        self.run = run
     }
 }
 
-/// An argument that may be left out.
-struct QMPArgument: Sendable {
-    enum Kind: Sendable {
-        case stringList
+/// What a command works with.
+struct QMPContext: Sendable {
+    let control: any MachineControl
+    let descriptors: QMPDescriptors
+    let client: any QMPClient
+}
 
-        var name: String {
-            switch self {
-            case .stringList: "a list of strings"
-            }
-        }
+/// The client that sent a command.
+protocol QMPClient: AnyObject, Sendable {
+    /// The oldest descriptor that came before the end of the command and that no command has taken.
+    func takeDescriptor() -> OwnedFD?
+}
 
-        func accepts(_ value: JSONValue) -> Bool {
-            switch (self, value) {
-            case (.stringList, .array(let elements)):
-                elements.allSatisfy { if case .string = $0 { true } else { false } }
-            default: false
-            }
-        }
-    }
+/// What follows `return`.
+enum QMPAnswer: Sendable {
+    case value(JSONValue)
+    /// A list that is too long to be held whole; `write` appends an element and may be called after the command is done.
+    case list(count: Int, write: @Sendable (_ index: Int, _ output: inout [UInt8]) -> Void)
 
-    let name: String
-    let kind: Kind
+    static let done = QMPAnswer.value(.object([:]))
+}
 
-    init(_ name: String, _ kind: Kind) {
-        self.name = name
-        self.kind = kind
-    }
+extension QMPCommand {
+    static let negotiation = "qmp_capabilities"
+
+    /// Every command there is, in the order of `query-commands`.
+    static let all: [QMPCommand] =
+        session + lifecycle + machine + device + block + blockStubs + network + descriptor + character + introspection + objects + migration + trace
+
+    static func named(_ name: String) -> QMPCommand? { all.first { $0.name == name } }
 }

@@ -3,7 +3,7 @@ internal import LinuxSys
 /// One client: its socket, what it has sent and was not looked at yet, and what it must still receive.
 ///
 /// Memory is bounded whatever the client does. While more than `outputLimit` bytes wait for it no request of it is read, so at most one answer is made
-/// beyond the limit; events that find the limit reached wait in a queue that drops its oldest.
+/// beyond the limit; events that find the limit reached wait in a queue that drops its oldest. Descriptors that no command takes are closed.
 struct QMPConnection: ~Copyable {
     enum Step {
         /// Something to answer.
@@ -16,11 +16,18 @@ struct QMPConnection: ~Copyable {
     static let outputLimit = 64 << 10
     /// As in StratoVirt.
     static let eventLimit = 50
+    private static let pieceSize = 4096
+    /// Descriptors that may wait for their `getfd`. A client that sends more is hung up on.
+    static let descriptorLimit = 32
     private static let readSize = 4096
 
     private let socket: OwnedFD
     private var reader = JSONReader()
     private var input: [UInt8] = []
+    /// Descriptors that came with the last read, and those from before. A command whose end came later than a descriptor takes it or has it closed; what
+    /// came with the same read may belong to a command behind it.
+    private var freshDescriptors = DescriptorList()
+    private var oldDescriptors = DescriptorList()
     private var inputStart = 0
     private var output: [UInt8] = []
     private var outputStart = 0
@@ -76,8 +83,9 @@ struct QMPConnection: ~Copyable {
         input = [UInt8](repeating: 0, count: Self.readSize)
         inputStart = 0
         var count = 0
+        while let descriptor = freshDescriptors.takeFirst() { oldDescriptors.append(descriptor) }
         do {
-            count = try socket.read(into: &input)
+            count = try socket.receive(into: &input, descriptors: &freshDescriptors, limit: Self.descriptorLimit - oldDescriptors.count)
             atEnd = count == 0
         } catch {
             if error != .again { isBroken = true }
@@ -86,10 +94,39 @@ struct QMPConnection: ~Copyable {
         if input.isEmpty { input = [] }
     }
 
-    /// Queues an answer or the greeting.
-    mutating func send(_ message: JSONValue) {
-        message.write(to: &output)
+    /// The oldest descriptor that came with the client's bytes so far.
+    mutating func takeDescriptor() -> OwnedFD? { oldDescriptors.takeFirst() ?? freshDescriptors.takeFirst() }
+
+    mutating func sendGreeting() {
+        QMPAnswers.greeting.write(to: &output)
         output += "\r\n".utf8
+    }
+
+    /// Queues an answer.
+    mutating func send(_ reply: QMPReply) {
+        oldDescriptors.removeAll()
+        switch reply.result {
+        case .failure(let error):
+            output += "{\"error\":".utf8
+            error.json.write(to: &output)
+        case .success(.value(let value)):
+            output += "{\"return\":".utf8
+            value.write(to: &output)
+        case .success(.list(let count, let write)):
+            output += "{\"return\":[".utf8
+            for index in 0..<count {
+                if index > 0 { output.append(UInt8(ascii: ",")) }
+                write(index, &output)
+                // A long list is handed on as it is made: a client that reads makes its memory.
+                if waiting >= Self.pieceSize { drain() }
+            }
+            output.append(UInt8(ascii: "]"))
+        }
+        if let id = reply.id {
+            output += ",\"id\":".utf8
+            id.write(to: &output)
+        }
+        output += "}\r\n".utf8
     }
 
     /// Events may go out from now on.
@@ -103,12 +140,17 @@ struct QMPConnection: ~Copyable {
 
     /// Hands the socket as much as it takes.
     mutating func flush() {
-        while !isBroken {
-            if sendsEvents, !isFull, !events.isEmpty {
-                for event in events { output += event }
-                events = []
-            }
-            guard waiting > 0 else { break }
+        drain()
+        if sendsEvents, !isFull, !events.isEmpty {
+            for event in events { output += event }
+            events = []
+            drain()
+        }
+        if waiting == 0 { output = [] }
+    }
+
+    private mutating func drain() {
+        while !isBroken, waiting > 0 {
             do {
                 outputStart += try socket.send(output, from: outputStart)
             } catch {
@@ -118,7 +160,7 @@ struct QMPConnection: ~Copyable {
         }
         // A sent prefix is dropped in one piece rather than moved for every few bytes that a slow client takes.
         if waiting == 0 {
-            output = []
+            output.removeAll(keepingCapacity: true)
             outputStart = 0
         } else if outputStart > Self.outputLimit {
             output.removeFirst(outputStart)

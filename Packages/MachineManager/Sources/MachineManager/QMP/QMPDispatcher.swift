@@ -1,48 +1,35 @@
+/// The answer to one message, ready to be written.
+struct QMPReply: Sendable {
+    let result: Result<QMPAnswer, QMPError>
+    /// What the client called its request.
+    let id: JSONValue?
+}
+
 /// Carries out requests on a machine: one message in, one answer out.
 struct QMPDispatcher: Sendable {
     let control: any MachineControl
+    let descriptors: QMPDescriptors
 
-    /// The answer to one message of a client, or to text that is none.
-    func answer(_ event: JSONReader.Event) -> JSONValue {
+    /// The answer to one message of `client`, or to text that is none. `mayRun` is asked once for each command that would be carried out.
+    func answer(_ event: JSONReader.Event, to client: any QMPClient, mayRun: () -> Bool) -> QMPReply {
         switch event {
         case .error(let error):
-            return ["error": QMPError(.generic, "JSON parse error: \(error)").json]
+            return QMPReply(result: .failure(QMPError("JSON parse error: \(error)")), id: nil)
         case .value(let message):
-            var answer = JSONObject()
-            do {
-                answer["return"] = try execute(QMPRequest(message))
+            let id = QMPRequest.id(of: message)
+            do throws(QMPError) {
+                return QMPReply(result: .success(try execute(QMPRequest(message), for: client, mayRun)), id: id)
             } catch {
-                answer["error"] = error.json
+                return QMPReply(result: .failure(error), id: id)
             }
-            answer["id"] = QMPRequest.id(of: message)
-            return .object(answer)
         }
     }
 
-    private func execute(_ request: QMPRequest) throws(QMPError) -> JSONValue {
-        switch request.command {
-        case .capabilities: try checkCapabilities(request.arguments)
-        case .queryVersion: return QMPSchema.version
-        case .queryStatus: return QMPSchema.status(control.status())
-        case .queryCommands: return .array(QMPCommand.allCases.map { ["name": .string($0.rawValue)] })
-        case .queryCPUs: return .array(control.cpus().map(QMPSchema.cpu))
-        case .queryHotpluggableCPUs: return .array(control.cpuSlots().map(QMPSchema.slot))
-        case .stop: try perform { () throws(MachineControlError) in try control.pause() }
-        case .cont: try perform { () throws(MachineControlError) in try control.resume() }
-        case .systemPowerdown: try perform { () throws(MachineControlError) in try control.requestPowerdown() }
-        case .systemReset: try perform { () throws(MachineControlError) in try control.requestReset() }
-        case .quit: control.requestQuit()
+    private func execute(_ request: QMPRequest, for client: any QMPClient, _ mayRun: () -> Bool) throws(QMPError) -> QMPAnswer {
+        // A client that only connects, negotiates and hangs up, as Kata Containers does again and again, is never turned away.
+        guard request.command.name == QMPCommand.negotiation || mayRun() else {
+            throw QMPError(.throttled, "\(request.command.name): more than \(QMPRateLimit.standard) commands a second; not carried out")
         }
-        return .object([:])
-    }
-
-    private func perform(_ action: () throws(MachineControlError) -> Void) throws(QMPError) {
-        do { try action() } catch { throw QMPError(error) }
-    }
-
-    /// The greeting offers no capability, so none can be enabled.
-    private func checkCapabilities(_ arguments: JSONObject) throws(QMPError) {
-        guard case .array(let names)? = arguments["enable"], case .string(let name)? = names.first else { return }
-        throw QMPError(.generic, "capability \(quoted(name)) is not available")
+        return try request.command.run(request.arguments, QMPContext(control: control, descriptors: descriptors, client: client))
     }
 }

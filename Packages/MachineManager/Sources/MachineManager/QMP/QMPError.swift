@@ -12,10 +12,14 @@ struct QMPError: Error, Equatable, Sendable {
     let errorClass: Class
     let text: String
 
-    init(_ errorClass: Class = .generic, _ text: String) {
+    init(_ errorClass: Class, _ text: String) {
         self.errorClass = errorClass
         self.text = text
     }
+
+    init(_ text: String) { self.init(.generic, text) }
+
+    init(_ error: CommandLineError) { self.init(.generic, error.description) }
 
     init(_ error: MachineControlError) {
         let errorClass: Class =

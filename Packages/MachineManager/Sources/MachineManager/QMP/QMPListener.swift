@@ -4,13 +4,18 @@ internal import Synchronization
 /// One address and at most one client on it. Further clients wait in the socket's backlog until that one hangs up.
 ///
 /// All members run on the event loop's thread, or while the loop does not run. The lock is never held while the machine is called.
-final class QMPListener: Sendable {
+final class QMPListener: QMPClient, Sendable {
     private struct State: ~Copyable {
         let socket: OwnedFD
         var client: QMPConnection?
         var isClosed = false
+        /// Of the address, not of the connection: hanging up must not buy more.
+        var rate: QMPRateLimit
 
-        init(_ socket: consuming OwnedFD) { self.socket = socket }
+        init(_ socket: consuming OwnedFD, _ rate: QMPRateLimit) {
+            self.socket = socket
+            self.rate = rate
+        }
     }
 
     /// How long accepting rests after the process ran out of descriptors or memory; the waiting client keeps the socket readable, and the loop would spin.
@@ -23,13 +28,13 @@ final class QMPListener: Sendable {
     private let state: Mutex<State>
 
     init(
-        _ socket: consuming OwnedFD, loop: EventLoop, dispatcher: QMPDispatcher, deliverEvents: @escaping @Sendable () -> Void
+        _ socket: consuming OwnedFD, loop: EventLoop, dispatcher: QMPDispatcher, rate: QMPRateLimit, deliverEvents: @escaping @Sendable () -> Void
     ) throws(Errno) {
         self.loop = loop
         self.dispatcher = dispatcher
         self.deliverEvents = deliverEvents
         let descriptor = socket.raw
-        state = Mutex(State(socket))
+        state = Mutex(State(socket, rate))
         try loop.add(descriptor, .readable) { [weak self] _ in self?.accept() }
     }
 
@@ -41,7 +46,7 @@ final class QMPListener: Sendable {
             do throws(Errno) {
                 var client = QMPConnection(try StreamSocket.accept(state.socket))
                 let descriptor = client.descriptor
-                client.send(QMPSchema.greeting)
+                client.sendGreeting()
                 state.client = consume client
                 try loop.modify(state.socket.raw, [])
                 return descriptor
@@ -75,9 +80,9 @@ final class QMPListener: Sendable {
     private func serve() {
         var mayRead = true
         while let event = nextInput(&mayRead) {
-            let answer = dispatcher.answer(event)
+            let reply = dispatcher.answer(event, to: self) { state.withLock { $0.rate.take(at: Clock.monotonicNanoseconds()) } }
             state.withLock { state in
-                state.client?.send(answer)
+                state.client?.send(reply)
                 state.client?.allowEvents()
             }
             // After the answer: clients take what comes before it for something that happened before the command.
@@ -85,6 +90,8 @@ final class QMPListener: Sendable {
         }
         settle()
     }
+
+    func takeDescriptor() -> OwnedFD? { state.withLock { $0.client?.takeDescriptor() } }
 
     private func nextInput(_ mayRead: inout Bool) -> JSONReader.Event? {
         var spend = mayRead

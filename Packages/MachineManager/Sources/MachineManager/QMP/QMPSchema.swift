@@ -1,98 +1,100 @@
-/// The shapes of what the server says. Names and nesting are those of QEMU's QAPI schema, which clients know.
-enum QMPSchema {
-    static var greeting: JSONValue {
-        ["QMP": ["version": version, "capabilities": []]]
+/// What `query-qmp-schema` says, in the form of QEMU's qapi/introspect.json, written from the command table piece by piece: nothing of it is kept.
+///
+/// Types without a name of their own are called after the place where they stand, which is as good as the numbers that QEMU gives them.
+struct QMPSchema {
+    private static let empty = "empty"
+
+    /// Pieces to write: what the types rest on, then each command, then each event.
+    static var count: Int { 1 + QMPCommand.all.count + QMPEvent.all.count }
+
+    static func write(_ index: Int, to output: inout [UInt8]) {
+        var schema = QMPSchema()
+        let commands = QMPCommand.all
+        let events = QMPEvent.all
+        if index < 1 {
+            schema.addBuiltins()
+        } else if index <= commands.count {
+            schema.add(commands[index - 1])
+        } else if index - 1 - commands.count < events.count {
+            schema.add(events[index - 1 - commands.count])
+        }
+        for (position, entry) in schema.entries.enumerated() {
+            if position > 0 { output.append(UInt8(ascii: ",")) }
+            entry.write(to: &output)
+        }
     }
 
-    /// StratoVirt presents itself as QEMU 5.0.1; clients decide by these numbers what they may send.
-    static var version: JSONValue {
-        ["qemu": ["micro": 1, "minor": 0, "major": 5], "package": .string("StratoVirt-\(ProductVersion.text)")]
+    private var entries: [JSONValue] = []
+
+    private mutating func addBuiltins() {
+        for (name, kind) in [("str", "string"), ("int", "int"), ("number", "number"), ("bool", "boolean"), ("any", "value")] {
+            entries.append(["name": .string(name), "meta-type": "builtin", "json-type": .string(kind)])
+        }
+        for type in [QMPType.text, .any] { entries.append(Self.array(Self.name(of: type, at: ""))) }
+        entries.append(["name": "bool-or-str", "meta-type": "alternate", "members": [["type": "bool"], ["type": "str"]]])
+        entries.append(["name": "int-or-str", "meta-type": "alternate", "members": [["type": "int"], ["type": "str"]]])
+        entries.append(["name": .string(Self.empty), "meta-type": "object", "members": []])
     }
 
-    static func status(_ state: VMState) -> JSONValue {
-        let name: String =
-            switch state {
-            case .created: "prelaunch"
-            case .running: "running"
-            case .paused: "paused"
-            case .shutdown: "shutdown"
+    private mutating func add(_ command: QMPCommand) {
+        let arguments = QMPType.object(command.arguments())
+        let result = command.result()
+        let (argumentPlace, resultPlace) = ("\(command.name)-arg", "\(command.name)-ret")
+        entries.append([
+            "name": .string(command.name), "meta-type": "command", "arg-type": .string(Self.name(of: arguments, at: argumentPlace)),
+            "ret-type": .string(Self.name(of: result, at: resultPlace)), "allow-oob": false,
+        ])
+        define(arguments, at: argumentPlace)
+        define(result, at: resultPlace)
+    }
+
+    private mutating func add(_ event: QMPEvent) {
+        let place = "\(event.name)-data"
+        let data = QMPType.object(event.data)
+        entries.append(["name": .string(event.name), "meta-type": "event", "arg-type": .string(Self.name(of: data, at: place))])
+        define(data, at: place)
+    }
+
+    private mutating func define(_ type: QMPType, at place: String) {
+        switch type {
+        case .object(let members) where !members.isEmpty:
+            let list: [JSONValue] = members.map { member in
+                var entry: JSONObject = ["name": .string(member.name), "type": .string(Self.name(of: member.type, at: "\(place).\(member.name)"))]
+                // A default of null: it may be left out, and what that means is not said here.
+                if !member.isRequired { entry["default"] = .null }
+                return .object(entry)
             }
-        return ["status": .string(name), "running": .bool(state == .running), "singlestep": false]
-    }
-
-    static func cpu(_ cpu: CPUInfo) -> JSONValue {
-        [
-            "CPU": .integer(Int64(cpu.id)),
-            "current": .bool(cpu.id == 0),
-            "halted": false,
-            "qom_path": .string(path(cpu.id)),
-            "thread_id": .integer(Int64(cpu.threadID)),
-            "arch": .string(architecture),
-            "props": place(cpu.place),
-        ]
-    }
-
-    static func slot(_ slot: CPUSlot) -> JSONValue {
-        var object: JSONObject = ["type": .string(cpuType), "vcpus-count": 1, "props": place(slot.place)]
-        object["qom-path"] = slot.cpu.map { .string(path($0)) }
-        return .object(object)
-    }
-
-    static func event(_ event: MachineEvent, realtimeNanoseconds now: UInt64) -> JSONValue {
-        var object: JSONObject = ["event": .string(name(event))]
-        object["data"] = data(event)
-        object["timestamp"] = [
-            "seconds": .integer(Int64(clamping: now / 1_000_000_000)),
-            "microseconds": .integer(Int64(clamping: now / 1000 % 1_000_000)),
-        ]
-        return .object(object)
-    }
-
-    private static func name(_ event: MachineEvent) -> String {
-        switch event {
-        case .stop: "STOP"
-        case .resume: "RESUME"
-        case .powerdown: "POWERDOWN"
-        case .reset: "RESET"
-        case .shutdown: "SHUTDOWN"
-        case .deviceDeleted: "DEVICE_DELETED"
+            entries.append(["name": .string(place), "meta-type": "object", "members": .array(list)])
+            for member in members { define(member.type, at: "\(place).\(member.name)") }
+        case .choice(let words):
+            entries.append([
+                "name": .string(place), "meta-type": "enum", "members": .array(words.map { ["name": .string($0)] }), "values": .array(words.map(JSONValue.string)),
+            ])
+        case .list(.string), .list(.any): break
+        case .list(let element):
+            entries.append(Self.array(Self.name(of: element, at: place)))
+            define(element, at: place)
+        default: break
         }
     }
 
-    private static func data(_ event: MachineEvent) -> JSONValue? {
-        switch event {
-        case .stop, .resume, .powerdown: nil
-        case .reset(let guest): ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")]
-        case .shutdown(let reason): ["guest": .bool(reason.isGuest), "reason": .string(text(reason))]
-        case .deviceDeleted(let id, let path): ["device": .string(id), "path": .string(path)]
+    private static func array(_ element: String) -> JSONValue {
+        ["name": .string("[\(element)]"), "meta-type": "array", "element-type": .string(element)]
+    }
+
+    /// The name of a type that stands at `place`.
+    private static func name(of type: QMPType, at place: String) -> String {
+        switch type {
+        case .any: "any"
+        case .boolean: "bool"
+        case .string: "str"
+        case .integer: "int"
+        case .number: "number"
+        case .onOff: "bool-or-str"
+        case .numeric: "int-or-str"
+        case .choice: place
+        case .list(let element): "[\(name(of: element, at: place))]"
+        case .object(let members): members.isEmpty ? empty : place
         }
     }
-
-    private static func text(_ reason: ShutdownReason) -> String {
-        switch reason {
-        case .quitCommand: "host-qmp-quit"
-        case .resetCommand: "host-qmp-system-reset"
-        case .guestShutdown: "guest-shutdown"
-        case .guestReset: "guest-reset"
-        case .signal(let number): "Guest shutdown by signal \(number)"
-        case .failure(let sentence): sentence
-        }
-    }
-
-    private static func path(_ cpu: UInt32) -> String { "/machine/unattached/device[\(cpu)]" }
-
-    private static func place(_ place: CPUPlace) -> JSONValue {
-        [
-            "socket-id": .integer(Int64(place.socket)), "die-id": .integer(Int64(place.die)),
-            "core-id": .integer(Int64(place.core)), "thread-id": .integer(Int64(place.thread)),
-        ]
-    }
-
-    #if arch(x86_64)
-    private static let architecture = "x86"
-    private static let cpuType = "host-x86_64-cpu"
-    #else
-    private static let architecture = "arm"
-    private static let cpuType = "host-arm-cpu"
-    #endif
 }

@@ -34,9 +34,17 @@ public final class QMPServer: MachineEventSink, Sendable {
     private let endpoints = Mutex<[Endpoint]>([])
     private let inbox = Mutex(Inbox())
 
-    public init(loop: EventLoop, control: any MachineControl) {
+    private let rate: QMPRateLimit
+
+    public convenience init(loop: EventLoop, control: any MachineControl) {
+        self.init(loop: loop, control: control, commandsPerSecond: QMPRateLimit.standard)
+    }
+
+    /// `commandsPerSecond` of 0: no limit.
+    init(loop: EventLoop, control: any MachineControl, commandsPerSecond: UInt64) {
         self.loop = loop
-        dispatcher = QMPDispatcher(control: control)
+        dispatcher = QMPDispatcher(control: control, descriptors: QMPDescriptors())
+        rate = QMPRateLimit(perSecond: commandsPerSecond)
     }
 
     /// Listens on one more address; clients are served once the loop runs. A socket file that nobody listens on is replaced; the new one has mode 0600
@@ -68,7 +76,7 @@ public final class QMPServer: MachineEventSink, Sendable {
             }
         }
         do throws(Errno) {
-            let listener = try QMPListener(socket, loop: loop, dispatcher: dispatcher) { [weak self] in self?.deliverEvents() }
+            let listener = try QMPListener(socket, loop: loop, dispatcher: dispatcher, rate: rate) { [weak self] in self?.deliverEvents() }
             endpoints.withLock { $0.append(Endpoint(listener: listener, exitPath: exitPath)) }
         } catch {
             if let exitPath { ExitActions.removeNow(exitPath) }
@@ -80,7 +88,7 @@ public final class QMPServer: MachineEventSink, Sendable {
     /// events come after its answer.
     public func emit(_ event: MachineEvent) {
         var line: [UInt8] = []
-        QMPSchema.event(event, realtimeNanoseconds: Clock.realtimeNanoseconds()).write(to: &line)
+        QMPAnswers.event(event, realtimeNanoseconds: Clock.realtimeNanoseconds()).write(to: &line)
         line += "\r\n".utf8
         let mustPost = inbox.withLock { inbox in
             if inbox.lines.count >= QMPConnection.eventLimit { inbox.lines.removeFirst() }

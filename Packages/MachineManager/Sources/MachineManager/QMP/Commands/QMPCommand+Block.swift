@@ -1,0 +1,84 @@
+extension QMPCommand {
+    /// Disk images: their nodes, apart from the devices that show them to the guest.
+    static var block: [QMPCommand] {
+        [
+            QMPCommand("blockdev-add", blockdevArguments, run: addNode),
+            QMPCommand("blockdev-del", [.required("node-name", .id)]) { arguments, context throws(QMPError) in
+                do throws(MachineControlError) { try context.control.removeBlockNode(arguments.requiredText("node-name")) } catch { throw QMPError(error) }
+                return .done
+            },
+            QMPCommand("query-block", gives: .list(blockDevice)) { _, context in
+                .value(.array(context.control.blockNodes().map(QMPAnswers.blockDevice)))
+            },
+            QMPCommand("query-named-block-nodes", [.optional("flat", .boolean)], gives: .list(blockNode)) { _, context in
+                .value(.array(context.control.blockNodes().map(QMPAnswers.blockNode)))
+            },
+        ]
+    }
+
+    private static var blockdevArguments: [QMPMember] {
+        [
+            .required("node-name", .id),
+            .required(
+                "file",
+                .object([
+                    .required("driver", .choice(["file", "host_device"])), .required("filename", .path),
+                    .optional("aio", .choice(["native", "io_uring", "threads", "off"])),
+                ])),
+            .optional("driver", .choice(["raw", "qcow2"])),
+            .optional("cache", .object([.optional("direct", .boolean), .optional("no-flush", .boolean)])),
+            .optional("read-only", .boolean),
+            .optional("discard", .choice(["ignore", "unmap"])),
+            .optional("detect-zeroes", .choice(["off", "on", "unmap"])),
+            .optional("media", .choice(["disk", "cdrom"])),
+            .optional("throttling.iops-total", .numeric(0...Int64(VmConfig.maximumIOPS))),
+            .optional("l2-cache-size", .any),
+            .optional("refcount-cache-size", .any),
+            .optional("backing", .any),
+            .optional("id", .id),
+            .optional("options", .path),
+        ]
+    }
+
+    /// Which rules the arguments share with `-drive`, under that option's names.
+    private static func addNode(_ arguments: QMPArguments, _ context: QMPContext) throws(QMPError) -> QMPAnswer {
+        switch arguments["backing"] {
+        case nil, .null?, .string("")?: break
+        default: throw QMPError("blockdev-add: a raw image has no backing image")
+        }
+        let file = arguments.members("file")
+        let cache = arguments.members("cache")
+        let parameters = [
+            arguments.parameter("id", from: "node-name"), file.parameter("file", from: "filename", in: "file"),
+            file.parameter("aio", in: "file"), arguments.parameter("format", from: "driver"), cache.parameter("direct", in: "cache"),
+            arguments.parameter("readonly", from: "read-only"), arguments.parameter("discard"), arguments.parameter("detect-zeroes"),
+            arguments.parameter("media"), arguments.parameter("throttling.iops-total"), arguments.parameter("l2-cache-size"),
+            arguments.parameter("refcount-cache-size"),
+        ]
+        let drive: VmConfig.Drive
+        do { drive = try VmConfig.Drive(command: "blockdev-add", parameters.compactMap(\.self)) } catch { throw QMPError(error) }
+        do throws(MachineControlError) { try context.control.addBlockNode(drive) } catch { throw QMPError(error) }
+        return .done
+    }
+
+    private static var blockDevice: QMPType {
+        .object([
+            .required("device", .text), .optional("qdev", .text), .required("type", .text), .required("removable", .boolean),
+            .required("locked", .boolean), .optional("inserted", blockNode),
+        ])
+    }
+
+    /// As QEMU's BlockDeviceInfo.
+    private static var blockNode: QMPType {
+        let limits = ["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"].map { QMPMember.required($0, .integer) }
+        return .object(
+            [
+                .required("file", .text), .required("node-name", .text), .required("ro", .boolean), .required("drv", .text),
+                .required("backing_file_depth", .integer), .required("encrypted", .boolean), .required("detect_zeroes", .choice(["off"])),
+            ] + limits + [
+                .required("image", .object([.required("filename", .text), .required("format", .text), .required("virtual-size", .integer)])),
+                .required("cache", .object([.required("writeback", .boolean), .required("direct", .boolean), .required("no-flush", .boolean)])),
+                .required("write_threshold", .integer),
+            ])
+    }
+}

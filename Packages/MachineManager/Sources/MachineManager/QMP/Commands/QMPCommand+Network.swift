@@ -1,0 +1,56 @@
+internal import LinuxSys
+
+extension QMPCommand {
+    /// Network back ends, apart from the devices that show them to the guest, and links.
+    static var network: [QMPCommand] {
+        [
+            QMPCommand("netdev_add", netdevArguments, run: addNetdev),
+            QMPCommand("netdev_del", [.required("id", .id)]) { arguments, context throws(QMPError) in
+                do throws(MachineControlError) { try context.control.removeNetdev(arguments.requiredText("id")) } catch { throw QMPError(error) }
+                return .done
+            },
+            QMPCommand(
+                "netdev_replace",
+                [.required("id", .id), .optional("ifname", .id), .optional("path", .path), .optional("macnat", .onOff)], run: replaceNetdev),
+            QMPCommand("netlink_set", [.required("id", .id), .required("up", .boolean)]) { arguments, context throws(QMPError) in
+                do throws(MachineControlError) { try context.control.setLink(arguments.requiredText("id"), up: arguments.bool("up") ?? true) } catch { throw QMPError(error) }
+                return .done
+            },
+        ]
+    }
+
+    private static var netdevArguments: [QMPMember] {
+        [
+            .required("id", .id), .required("type", .choice(["tap", "vhost-user"])), .optional("ifname", .id), .optional("path", .path),
+            .optional("fd", .path), .optional("fds", .path), .optional("queues", .numeric(1...Int64(VmConfig.maximumQueuePairs))),
+            .optional("vhost", .onOff), .optional("vhostfd", .path), .optional("vhostfds", .path), .optional("macnat", .onOff),
+            .optional("chardev", .id), .optional("script", .path), .optional("downscript", .path), .optional("dnssearch", .any),
+        ]
+    }
+
+    private static func addNetdev(_ arguments: QMPArguments, _ context: QMPContext) throws(QMPError) -> QMPAnswer {
+        guard arguments.text("type") == "tap" else { throw QMPError("netdev_add 'type' \(arguments.requiredText("type")): not supported yet") }
+        guard arguments["chardev"] == nil else { throw QMPError("netdev_add: argument 'chardev' goes with type vhost-user, not with tap") }
+        let keys = ["id", "ifname", "path", "fd", "fds", "queues", "vhost", "vhostfd", "vhostfds", "macnat"]
+        let netdev: VmConfig.Netdev
+        do { netdev = try VmConfig.Netdev(command: "netdev_add", keys.compactMap { arguments.parameter($0) }) } catch { throw QMPError(error) }
+        guard case .tap(let tap) = netdev.backend else { return .done }
+        let numbers = try context.descriptors.resolve(tap.descriptors + tap.vhostDescriptors, for: "netdev_add")
+        do {
+            try context.control.addNetdev(
+                netdev, descriptors: Array(numbers.prefix(tap.descriptors.count)), vhostDescriptors: Array(numbers.dropFirst(tap.descriptors.count)))
+        } catch { throw QMPError(error) }
+        return .done
+    }
+
+    private static func replaceNetdev(_ arguments: QMPArguments, _ context: QMPContext) throws(QMPError) -> QMPAnswer {
+        guard arguments["ifname"] != nil || arguments["path"] != nil else { throw QMPError("netdev_replace: argument 'ifname' or 'path' is missing") }
+        let netdev: VmConfig.Netdev
+        do {
+            netdev = try VmConfig.Netdev(
+                command: "netdev_replace", ["id", "ifname", "path", "macnat"].compactMap { arguments.parameter($0) })
+        } catch { throw QMPError(error) }
+        do throws(MachineControlError) { try context.control.replaceNetdev(netdev) } catch { throw QMPError(error) }
+        return .done
+    }
+}

@@ -1,0 +1,137 @@
+/// The shapes of what the server says. Names and nesting are those of QEMU's QAPI schema, which clients know.
+enum QMPAnswers {
+    static var greeting: JSONValue {
+        ["QMP": ["version": version, "capabilities": []]]
+    }
+
+    /// StratoVirt presents itself as QEMU 5.0.1; clients decide by these numbers what they may send.
+    static var version: JSONValue {
+        ["qemu": ["micro": 1, "minor": 0, "major": 5], "package": .string("StratoVirt-\(ProductVersion.text)")]
+    }
+
+    static func status(_ state: VMState) -> JSONValue {
+        let name: String =
+            switch state {
+            case .created: "prelaunch"
+            case .running: "running"
+            case .paused: "paused"
+            case .shutdown: "shutdown"
+            }
+        return ["status": .string(name), "running": .bool(state == .running), "singlestep": false]
+    }
+
+    static func cpu(_ cpu: CPUInfo) -> JSONValue {
+        [
+            "CPU": .integer(Int64(cpu.id)),
+            "current": .bool(cpu.id == 0),
+            "halted": false,
+            "qom_path": .string(path(cpu.id)),
+            "thread_id": .integer(Int64(cpu.threadID)),
+            "arch": .string(architecture),
+            "props": place(cpu.place),
+        ]
+    }
+
+    static func slot(_ slot: CPUSlot) -> JSONValue {
+        var object: JSONObject = ["type": .string(cpuType), "vcpus-count": 1, "props": place(slot.place)]
+        object["qom-path"] = slot.cpu.map { .string(path($0)) }
+        return .object(object)
+    }
+
+    static func iothread(_ thread: IOThreadInfo) -> JSONValue {
+        [
+            "id": .string(thread.id), "thread-id": .integer(Int64(thread.threadID)), "poll-max-ns": 0, "poll-grow": 0, "poll-shrink": 0,
+        ]
+    }
+
+    static var machines: JSONValue {
+        let kinds: [(String, UInt64, Bool)] = [("none", 1, false), ("microvm", VmConfig.maximumCPUs, true)]
+        return .array(
+            kinds.map { name, limit, isDefault in
+                [
+                    "name": .string(name), "is-default": .bool(isDefault), "cpu-max": .integer(Int64(clamping: limit)), "hotpluggable-cpus": false,
+                    "numa-mem-supported": false, "deprecated": false,
+                ]
+            })
+    }
+
+    static func blockNode(_ node: BlockNodeInfo) -> JSONValue {
+        let drive = node.drive
+        return [
+            "file": .string(drive.file), "node-name": .string(drive.id), "ro": .bool(drive.isReadOnly), "drv": "raw", "backing_file_depth": 0,
+            "encrypted": false, "detect_zeroes": "off", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": .integer(Int64(drive.iopsLimit ?? 0)),
+            "iops_rd": 0, "iops_wr": 0, "image": ["filename": .string(drive.file), "format": "raw", "virtual-size": .integer(Int64(clamping: node.size))],
+            "cache": ["writeback": true, "direct": .bool(drive.isDirect), "no-flush": false], "write_threshold": 0,
+        ]
+    }
+
+    static func blockDevice(_ node: BlockNodeInfo) -> JSONValue {
+        var object: JSONObject = ["device": .string(node.drive.id)]
+        object["qdev"] = node.device.map { .string(DeviceInfo.path(id: $0)) }
+        object["type"] = "unknown"
+        object["removable"] = false
+        object["locked"] = false
+        object["inserted"] = blockNode(node)
+        return .object(object)
+    }
+
+    static func event(_ event: MachineEvent, realtimeNanoseconds now: UInt64) -> JSONValue {
+        var object: JSONObject = ["event": .string(name(event))]
+        object["data"] = data(event)
+        object["timestamp"] = [
+            "seconds": .integer(Int64(clamping: now / 1_000_000_000)),
+            "microseconds": .integer(Int64(clamping: now / 1000 % 1_000_000)),
+        ]
+        return .object(object)
+    }
+
+    private static func name(_ event: MachineEvent) -> String {
+        switch event {
+        case .stop: "STOP"
+        case .resume: "RESUME"
+        case .powerdown: "POWERDOWN"
+        case .reset: "RESET"
+        case .shutdown: "SHUTDOWN"
+        case .deviceDeleted: "DEVICE_DELETED"
+        }
+    }
+
+    private static func data(_ event: MachineEvent) -> JSONValue? {
+        switch event {
+        case .stop, .resume, .powerdown: nil
+        case .reset(let guest): ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")]
+        case .shutdown(let reason): ["guest": .bool(reason.isGuest), "reason": .string(text(reason))]
+        case .deviceDeleted(let id, let path): ["device": .string(id), "path": .string(path)]
+        }
+    }
+
+    private static func text(_ reason: ShutdownReason) -> String {
+        switch reason {
+        case .quitCommand: "host-qmp-quit"
+        case .resetCommand: "host-qmp-system-reset"
+        case .guestShutdown: "guest-shutdown"
+        case .guestReset: "guest-reset"
+        case .signal(let number): "Guest shutdown by signal \(number)"
+        case .failure(let sentence): sentence
+        }
+    }
+
+    static func path(_ cpu: UInt32) -> String { "/machine/unattached/device[\(cpu)]" }
+
+    private static func place(_ place: CPUPlace) -> JSONValue {
+        [
+            "socket-id": .integer(Int64(place.socket)), "die-id": .integer(Int64(place.die)),
+            "core-id": .integer(Int64(place.core)), "thread-id": .integer(Int64(place.thread)),
+        ]
+    }
+
+    #if arch(x86_64)
+    static let architecture = "x86"
+    static let target = "x86_64"
+    static let cpuType = "host-x86_64-cpu"
+    #else
+    static let architecture = "arm"
+    static let target = "aarch64"
+    static let cpuType = "host-arm-cpu"
+    #endif
+}

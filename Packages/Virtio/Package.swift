@@ -23,8 +23,9 @@ let package = Package(
         .package(path: "../Hypervisor"), .package(path: "../LinuxSys"),
     ],
     targets: [
+        .target(name: "CTap"),
         .target(name: "CVhost"),
-        .target(name: "Virtio", dependencies: below + ["CVhost"], swiftSettings: strict),
+        .target(name: "Virtio", dependencies: below + ["CTap", "CVhost"], swiftSettings: strict),
         // The tests play the guest, which writes where it likes: no strict memory safety here.
         .testTarget(
             name: "VirtioTests",

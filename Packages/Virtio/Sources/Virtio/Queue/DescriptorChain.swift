@@ -114,6 +114,14 @@ public final class DescriptorChain {
         return touched
     }
 
+    /// Bytes of the first `limit` segments of a part.
+    func length(_ part: Part, segments limit: Int) -> UInt64 {
+        var bytes: UInt64 = 0
+        // SAFETY: indices are below count.
+        for index in indices(part).prefix(limit) { bytes &+= UInt64(unsafe segments[index].count) }
+        return bytes
+    }
+
     /// Describes the same bytes to the kernel.
     /// SAFETY: the caller gives room for `segmentCount` elements.
     @unsafe

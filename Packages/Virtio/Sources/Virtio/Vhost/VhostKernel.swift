@@ -59,15 +59,16 @@ public final class VhostKernel {
             .setMemory(memory.writableMappings().map { VhostRegion(guestAddress: $0.base, size: $0.size, hostAddress: UInt64($0.address)) }))
     }
 
-    /// Hands a queue over, as the driver left it at DRIVER_OK: both indices are 0. `kick`, `call` and `error` are eventfds; they stay the caller's, and the
+    /// Hands a queue over, as the driver left it at DRIVER_OK, when both indices are 0, or where somebody else has stopped serving it: `base` is the next available
+    /// index (the used index the kernel finds in the ring). `kick`, `call` and `error` are eventfds; they stay the caller's, and the
     /// kernel keeps references until `stop`. When it throws, call `stop`.
     public func start(
-        queue: UInt32, _ configuration: QueueConfiguration, memory: GuestMemory, kick: Int32, call: Int32, error: Int32 = -1
+        queue: UInt32, _ configuration: QueueConfiguration, memory: GuestMemory, base: UInt16 = 0, kick: Int32, call: Int32, error: Int32 = -1
     ) throws(VhostError) {
         let ring: VhostRing
         do throws(QueueFault) { ring = try VhostRing(configuration, memory: memory) } catch { throw .ring(error) }
         try perform(.setRingSize(queue: queue, ring.size))
-        try perform(.setRingBase(queue: queue, 0))
+        try perform(.setRingBase(queue: queue, UInt32(base)))
         try perform(.setRingAddresses(queue: queue, ring))
         try perform(.setCall(queue: queue, call))
         try perform(.setError(queue: queue, error))

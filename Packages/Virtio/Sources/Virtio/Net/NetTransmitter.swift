@@ -1,0 +1,237 @@
+internal import CTap
+internal import Glibc
+internal import LinuxSys
+internal import Synchronization
+
+/// The sending half of a queue pair: the driver's packets to the tap, on a loop of its own choice. Locks as in `NetReceiver`.
+final class NetTransmitter: @unchecked Sendable {
+    /// Packets per wake; what is left waits for its turn on the event loop (the class of Firecracker issue 5260).
+    static let packetsPerWake = 256
+    /// Packets after which the driver is shown what it gets back, so that it can go on filling its queue.
+    static let packetsPerPublish = 64
+
+    /// What exists while the driver's queue is served.
+    final class Live {
+        let queue: SplitQueue
+        let notification: EventFD
+        /// Keeps guest RAM mapped.
+        let session: VirtioSession
+        let chain: DescriptorChain
+        var packet = TransmitPacket()
+        var isBroken = false
+
+        init(_ session: VirtioSession, queue: SplitQueue, notification: EventFD, maximumChain: Int) {
+            self.session = session
+            self.queue = queue
+            self.notification = notification
+            chain = DescriptorChain(maximumLength: maximumChain)
+        }
+    }
+
+    enum Carrier {
+        /// An empty slot, or the link is down: packets go nowhere, and their buffers back to the driver.
+        case none
+        /// Not one of the pairs that the driver uses: the queue is left alone.
+        case idle
+        case tap(TapQueue)
+    }
+
+    let loop: EventLoop
+    private let lock = Mutex(())
+    // Guarded by `lock`, as is all that follows except the counters.
+    private var live: Live?
+    private var carrier = Carrier.none
+    /// The tap takes no more now; its descriptor is watched until it does.
+    private var isBlocked = false
+
+    /// Packets without a whole header or frame, too large, in too many pieces, or of a kind that was not negotiated; packets that the host refused. They wrap.
+    let malformedPackets = Atomic<UInt64>(0)
+    let refusedPackets = Atomic<UInt64>(0)
+
+    init(loop: EventLoop) { self.loop = loop }
+
+    // MARK: Called under the transport's lock
+
+    /// Serves the queue from now on. The transport watches its notification no more.
+    func start(_ session: VirtioSession, queue: SplitQueue, notification: EventFD, maximumChain: Int) throws(Errno) {
+        let result: Errno? = lock.withLock { _ in
+            live = Live(session, queue: queue, notification: notification, maximumChain: maximumChain)
+            do throws(Errno) {
+                try loop.add(notification.raw, .readable) { [self] _ in notified() }
+                return nil
+            } catch {
+                live = nil
+                return error
+            }
+        }
+        if let result { throw result }
+    }
+
+    /// When it returns, neither rings nor guest memory are touched any more.
+    func stop() {
+        lock.withLock { _ in
+            guard let live else { return }
+            loop.remove(live.notification.raw)
+            unblock()
+            self.live = nil
+        }
+    }
+
+    func set(_ carrier: Carrier) {
+        lock.withLock { _ in
+            // Before the old one is closed: its number may be another's right after.
+            unblock()
+            self.carrier = carrier
+            live?.notification.signal()
+        }
+    }
+
+    /// Serves what the driver has queued, on the calling thread, for a paused machine. Ends at the latest after the queue's size.
+    func drain() {
+        lock.withLock { _ in
+            guard let live, !isBlocked else { return }
+            for _ in 0...(Int(live.queue.size) / Self.packetsPerWake) {
+                guard serve(live) else { return }
+            }
+        }
+    }
+
+    // MARK: On the loop's thread
+
+    private func notified() {
+        lock.withLock { _ in
+            guard let live else { return }
+            live.notification.drain()
+            // The tap's descriptor says when it goes on.
+            if !isBlocked, serve(live) { live.notification.signal() }
+        }
+    }
+
+    private func writable() {
+        lock.withLock { _ in
+            guard isBlocked, let live else { return }
+            unblock()
+            if serve(live) { live.notification.signal() }
+        }
+    }
+
+    // MARK: Under the lock
+
+    /// True when there is more, and others come first.
+    private func serve(_ live: Live) -> Bool {
+        guard !live.isBroken else { return false }
+        if case .idle = carrier { return false }
+        do throws(QueueFault) {
+            let isAgain = try move(live)
+            publish(live)
+            return isAgain
+        } catch {
+            live.isBroken = true
+            live.session.requestReset(error)
+            return false
+        }
+    }
+
+    private func move(_ live: Live) throws(QueueFault) -> Bool {
+        live.queue.disableNotifications()
+        var left = Self.packetsPerWake
+        while left > 0 {
+            guard try live.queue.pop(into: live.chain) else {
+                // What came since is served before anything is waited for.
+                if try live.queue.enableNotifications() {
+                    live.queue.disableNotifications()
+                    left &-= 1
+                    continue
+                }
+                return false
+            }
+            left &-= 1
+            guard send(live) else {
+                // Walked and checked again when the tap takes more.
+                live.queue.undoPop()
+                return false
+            }
+            live.queue.push(head: live.chain.head, written: 0)
+            if left % Self.packetsPerPublish == 0 { publish(live) }
+        }
+        return true
+    }
+
+    /// False when the tap takes nothing now. What makes no sense is dropped and counted, and its buffers go back.
+    private func send(_ live: Live) -> Bool {
+        guard case .tap(let tap) = carrier else { return true }
+        guard live.packet.prepare(live.chain, features: live.session.features) else {
+            malformedPackets.wrappingAdd(1, ordering: .relaxed)
+            return true
+        }
+        let result = live.packet.write(to: tap)
+        if result >= 0 { return true }
+        if result == -Int(EAGAIN), block(tap) { return false }
+        // An interface that is down, or a packet that the kernel takes for nonsense: lost, as on a wire.
+        refusedPackets.wrappingAdd(1, ordering: .relaxed)
+        return true
+    }
+
+    private func publish(_ live: Live) {
+        if live.queue.publish() { live.session.interrupt.raise(VirtioInterrupt.usedBuffer) }
+    }
+
+    // MARK: A tap that is full
+
+    private func block(_ tap: TapQueue) -> Bool {
+        do throws(Errno) { try loop.add(tap.transmitDescriptor, .writable) { [weak self] _ in self?.writable() } } catch { return false }
+        isBlocked = true
+        return true
+    }
+
+    private func unblock() {
+        guard isBlocked, case .tap(let tap) = carrier else { return }
+        loop.remove(tap.transmitDescriptor)
+        isBlocked = false
+    }
+}
+
+/// A packet on its way to the tap: a copy of the header, which the driver cannot change any more, and the frame in the driver's buffers.
+@safe
+struct TransmitPacket: ~Copyable {
+    /// Pieces of a frame; one of the kernel's limit is for the header.
+    static let pieceLimit = Int(CTAP_VECTOR_LIMIT) - 1
+
+    // SAFETY: allocated for the value's life; `count` vectors are initialized, the first with the header, the others by DescriptorChain.fill with guest RAM that it has
+    // checked.
+    private let vectors: UnsafeMutablePointer<iovec>
+    private let header: UnsafeMutableRawPointer
+    private var count = 0
+
+    init() {
+        unsafe vectors = .allocate(capacity: Self.pieceLimit + 1)
+        unsafe header = .allocate(byteCount: NetHeader.size, alignment: 8)
+    }
+
+    deinit {
+        unsafe vectors.deallocate()
+        unsafe header.deallocate()
+    }
+
+    /// False for a chain that is no packet, or one that may not be sent.
+    mutating func prepare(_ chain: DescriptorChain, features: UInt64) -> Bool {
+        let size = chain.readableBytes
+        guard size >= UInt64(NetHeader.size + NetHeader.ethernetSize), size <= UInt64(NetHeader.maximumPacket),
+            let low = chain.readInteger(UInt64.self, at: 0), let high = chain.readInteger(UInt32.self, at: 8),
+            let wanted = NetHeader(low: low, high: high).sanitized(features: features)
+        else { return false }
+        let skip = UInt64(NetHeader.size)
+        let pieces = chain.segmentCount(.readable, skip: skip, length: size - skip)
+        guard pieces <= Self.pieceLimit else { return false }
+        unsafe header.storeBytes(of: wanted.low.littleEndian, as: UInt64.self)
+        unsafe header.storeBytes(of: wanted.high.littleEndian, toByteOffset: 8, as: UInt32.self)
+        unsafe vectors.initialize(to: iovec(iov_base: header, iov_len: NetHeader.size))
+        // SAFETY: room for `pieces` behind the first.
+        unsafe chain.fill(vectors + 1, .readable, skip: skip, length: size - skip)
+        count = pieces + 1
+        return true
+    }
+
+    /// What the call returned, or -errno.
+    func write(to tap: TapQueue) -> Int { unsafe tap.write(vectors, count) }
+}

@@ -1,0 +1,245 @@
+import AddressSpace
+import Glibc
+import HypervisorTesting
+import LinuxSys
+@testable import Virtio
+
+/// The far end of a tap: what the host's network would see. Sockets play the tap, one packet a message, header first.
+final class Wire {
+    let far: OwnedFD
+    private(set) var queue: TapQueue!
+
+    init(sendBuffer: Int32? = nil) throws {
+        var ends: [Int32] = [-1, -1]
+        let kind = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw Errno(errno) }
+        far = OwnedFD(adopting: ends[0])
+        let near = OwnedFD(adopting: ends[1])
+        if var size = sendBuffer { setsockopt(near.raw, SOL_SOCKET, SO_SNDBUF, &size, 4) }
+        queue = try TapQueue(near)
+    }
+
+    /// False when the tap's queue is full.
+    @discardableResult
+    func send(_ frame: [UInt8], header: [UInt8] = [UInt8](repeating: 0, count: 12)) -> Bool {
+        let bytes = header + frame
+        return write(far.raw, bytes, bytes.count) == bytes.count
+    }
+
+    /// The next packet that the guest sent, with its header.
+    func receive() -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: 70000)
+        let count = read(far.raw, &bytes, bytes.count)
+        return count > 0 ? Array(bytes[..<count]) : nil
+    }
+}
+
+enum Frame {
+    static let own = MACAddress(bits: 0x5254_0012_3456)
+    static let other = MACAddress(bits: 0x5254_0012_9999)
+    static let multicast = MACAddress(bits: 0x0100_5e00_0001)
+
+    /// `count` bytes in all, of a pattern that says where they are.
+    static func make(_ count: Int = 60, to: MACAddress = own, vlan: UInt16? = nil, seed: UInt8 = 0) -> [UInt8] {
+        var bytes = (0..<6).map { to[$0] } + [0x52, 0x54, 0, 1, 2, 3]
+        if let vlan { bytes += [0x81, 0x00, UInt8(vlan >> 8), UInt8(vlan & 0xff)] }
+        bytes += [0x88, 0xb5]
+        while bytes.count < count { bytes.append(UInt8(truncatingIfNeeded: bytes.count &* 7 &+ Int(seed))) }
+        return Array(bytes.prefix(max(count, 14)))
+    }
+}
+
+/// A guest with a network device: a driver as good or as bad as the test wants. Everything runs on the test's thread.
+final class NetGuest {
+    static let ramSize: UInt64 = 16 << 20
+    static let status: UInt64 = 0xf000
+    static let command: UInt64 = 0xe000
+    static let header: UInt64 = 0xd000
+    static let table: UInt64 = 0x8000
+    static let data: UInt64 = 0x40_0000
+
+    struct Ring {
+        var size: UInt16 = 256
+        var available: UInt16 = 0
+        var seen: UInt16 = 0
+    }
+
+    let space: AddressSpace
+    let line: TestInterruptLine
+    let loop: EventLoop
+    let transport: VirtioMMIODevice
+    let pairs: Int
+    var rings: [Ring]
+    var memory: GuestMemory { space.memory }
+
+    init(
+        _ wires: [Wire] = [], pairs: Int = 1, multiqueue: Bool = false, hasUFO: Bool = false, queueSize: UInt16 = 256, vhost: [VhostNet] = [], hasEvent: Bool = false,
+        loops: NetLoops? = nil
+    ) throws {
+        space = AddressSpace(name: "memory", size: 1 << 40)
+        try space.root.add(try Region.ram(name: "ram", size: Self.ramSize, memory: try HostMemory.anonymous(size: Self.ramSize)), at: 0)
+        loop = try EventLoop()
+        line = TestInterruptLine(gsi: 5, hasEvent: hasEvent)
+        self.pairs = pairs
+        let options = NetOptions(mac: Frame.own, queuePairs: pairs, queueSize: queueSize, offersMultiqueue: multiqueue)
+        let device = VirtioNet(
+            options: options, backend: Self.backend(wires, hasUFO: hasUFO, vhost: vhost), loops: loops ?? NetLoops(rx: loop, tx: loop))
+        transport = try VirtioMMIODevice(name: "net", device: device, memory: space.memory, line: line)
+        rings = [Ring](repeating: Ring(), count: 2 * pairs + 1)
+    }
+
+    static func backend(_ wires: [Wire], hasUFO: Bool = false, vhost: [VhostNet] = []) -> NetBackend? {
+        wires.isEmpty ? nil : NetBackend(name: "net0", interface: "wire", queues: wires.map(\.queue), hasUFO: hasUFO, isMultiQueue: false, vhost: vhost)
+    }
+
+    func device<R>(_ body: (VirtioNet) -> sending R) -> R { transport.update(VirtioNet.self, body)! }
+
+    // MARK: Registers
+
+    func read(_ register: MMIORegister) -> UInt32 { UInt32(transport.read(offset: register.rawValue, size: 4)) }
+    func write(_ register: MMIORegister, _ value: UInt32) { transport.write(offset: register.rawValue, size: 4, value: UInt64(value)) }
+    func config(_ offset: UInt64, _ size: Int) -> UInt64 { transport.read(offset: MMIORegister.config + offset, size: size) }
+    var status: DeviceStatus { DeviceStatus(rawValue: UInt8(truncatingIfNeeded: read(.status))) }
+
+    var offeredFeatures: UInt64 {
+        write(.deviceFeaturesSelect, 0)
+        let low = read(.deviceFeatures)
+        write(.deviceFeaturesSelect, 1)
+        return UInt64(read(.deviceFeatures)) << 32 | UInt64(low)
+    }
+
+    func place(_ queue: Int) -> UInt64 { 0x10_0000 + UInt64(queue) * 0x8000 }
+    func availablePlace(_ queue: Int) -> UInt64 { place(queue) + 0x4000 }
+    func usedPlace(_ queue: Int) -> UInt64 { place(queue) + 0x5000 }
+
+    /// The whole initialization; true when the device runs. `without`: features not to accept. `ringSize` is of the data queues.
+    @discardableResult
+    func start(without: UInt64 = 0, only: UInt64? = nil, ringSize: UInt16 = 256, queues: [Int]? = nil) throws -> Bool {
+        write(.status, 0)
+        write(.status, 1)
+        write(.status, 3)
+        let features = (only.map { $0 | VirtioFeature.version1 } ?? offeredFeatures) & ~without
+        write(.driverFeaturesSelect, 0)
+        write(.driverFeatures, UInt32(truncatingIfNeeded: features))
+        write(.driverFeaturesSelect, 1)
+        write(.driverFeatures, UInt32(features >> 32))
+        write(.status, 11)
+        try memory.fill(at: 0x10_0000, count: 0x8000 * UInt64(rings.count))
+        let last = rings.count - 1
+        for queue in queues ?? Array(0...last) {
+            rings[queue] = Ring(size: min(ringSize, UInt16(queue == last ? 64 : 256)))
+            write(.queueSelect, UInt32(queue))
+            write(.queueSize, UInt32(rings[queue].size))
+            write(.queueDescriptorLow, UInt32(place(queue)))
+            write(.queueDescriptorHigh, 0)
+            write(.queueDriverLow, UInt32(availablePlace(queue)))
+            write(.queueDriverHigh, 0)
+            write(.queueDeviceLow, UInt32(usedPlace(queue)))
+            write(.queueDeviceHigh, 0)
+            write(.queueReady, 1)
+        }
+        write(.status, 15)
+        run()
+        return status.isLive
+    }
+
+    /// What the loops would do, until nothing is left to do.
+    func run(rounds: Int = 40) {
+        for _ in 0..<rounds { loop.runOnce(timeoutMilliseconds: 0) }
+        transport.serveResetRequest()
+    }
+
+    // MARK: Rings
+
+    func writeTable(_ buffers: [Buffer], at table: UInt64, first: Int = 0) throws {
+        for (index, buffer) in buffers.enumerated() {
+            let place = table + UInt64(first + index) * 16
+            let isLast = index == buffers.count - 1
+            try memory.store(buffer.address, at: place)
+            try memory.store(buffer.length, at: place + 8)
+            try memory.store(buffer.flags | (buffer.next != nil || !isLast ? Descriptor.next : 0), at: place + 12)
+            try memory.store(buffer.next ?? UInt16(truncatingIfNeeded: first + index + 1), at: place + 14)
+        }
+    }
+
+    /// Makes the chain at descriptor `head` available.
+    func offer(_ queue: Int, head: UInt16) throws {
+        try memory.store(head, at: availablePlace(queue) + 4 + 2 * UInt64(rings[queue].available % rings[queue].size))
+        rings[queue].available &+= 1
+        try memory.storeRelease16(rings[queue].available, at: availablePlace(queue) + 2)
+    }
+
+    func add(_ queue: Int, _ buffers: [Buffer], head: UInt16 = 0) throws {
+        try writeTable(buffers, at: place(queue), first: Int(head))
+        try offer(queue, head: head)
+    }
+
+    func notify(_ queue: Int) { transport.notifications[queue].signal() }
+
+    /// Notifies and lets the device work.
+    func kick(_ queue: Int) {
+        if queue == controlIndex { transport.serveQueue(queue) } else { notify(queue) }
+        run()
+    }
+
+    func newUsed(_ queue: Int) throws -> [UsedEntry] {
+        let index = try memory.loadAcquire16(at: usedPlace(queue) + 2)
+        var entries: [UsedEntry] = []
+        while rings[queue].seen != index {
+            let place = usedPlace(queue) + 4 + 8 * UInt64(rings[queue].seen % rings[queue].size)
+            entries.append(UsedEntry(id: try memory.load(UInt32.self, at: place), length: try memory.load(UInt32.self, at: place + 4)))
+            rings[queue].seen &+= 1
+        }
+        return entries
+    }
+
+    func bytes(_ address: UInt64, _ count: Int) throws -> [UInt8] { try memory.bytes(at: address, count: UInt64(count), limit: 1 << 22) }
+
+    // MARK: Packets
+
+    /// Sends a packet of one buffer, and returns what came out at the other end.
+    func transmit(_ frame: [UInt8], header: [UInt8] = [UInt8](repeating: 0, count: 12), on wire: Wire, queue: Int = 1) throws -> [UInt8]? {
+        try memory.write(at: Self.data, bytes: header + frame)
+        try add(queue, [.readable(Self.data, UInt32(header.count + frame.count))])
+        kick(queue)
+        _ = try newUsed(queue)
+        return wire.receive()
+    }
+
+    func receiveBuffer(_ index: Int, _ size: Int) -> UInt64 { Self.data + 0x10_0000 + UInt64(index * size) }
+
+    /// Offers `count` buffers of `size` bytes, at descriptors `first` and on.
+    func post(_ count: Int, size: Int = 2048, first: Int = 0, queue: Int = 0) throws {
+        for index in first..<(first + count) {
+            try add(queue, [.writable(receiveBuffer(index, size), UInt32(size))], head: UInt16(index))
+        }
+        kick(queue)
+    }
+
+    /// The packet of `used` entries from `post`'s buffers, with its header.
+    func packet(_ used: [UsedEntry], size: Int = 2048) throws -> [UInt8] {
+        try used.flatMap { $0.length == 0 ? [] : try bytes(receiveBuffer(Int($0.id), size), Int($0.length)) }
+    }
+
+    // MARK: Commands
+
+    var controlIndex: Int { device { device in device.session.flatMap { device.controlIndex($0) } ?? -1 } }
+
+    /// The answer; 0xff when there was none.
+    func control(_ bytes: [UInt8]) throws -> UInt8 {
+        let queue = controlIndex
+        try memory.write(at: Self.command, bytes: bytes + [0])
+        try memory.store(UInt8(0xff), at: Self.status)
+        try add(queue, [.readable(Self.command, UInt32(bytes.count)), .writable(Self.status, 1)])
+        kick(queue)
+        _ = try newUsed(queue)
+        return try memory.load(UInt8.self, at: Self.status)
+    }
+
+    func mode(_ command: UInt8, _ on: Bool) throws -> UInt8 { try control([0, command, on ? 1 : 0]) }
+
+    static func table(_ addresses: [MACAddress]) -> [UInt8] {
+        let count = UInt32(addresses.count)
+        return (0..<4).map { UInt8(truncatingIfNeeded: count >> UInt32(8 * $0)) } + addresses.flatMap { address in (0..<6).map { address[$0] } }
+    }
+}

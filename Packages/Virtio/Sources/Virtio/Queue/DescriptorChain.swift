@@ -133,8 +133,9 @@ public final class DescriptorChain {
         }
     }
 
+    /// Calls `body` with host address and bytes of each piece.
     @inline(__always)
-    private func forEach(_ part: Part, skip: UInt64, length: UInt64, _ body: (UInt, Int) -> Void) {
+    func forEach(_ part: Part, skip: UInt64, length: UInt64, _ body: (UInt, Int) -> Void) {
         var skip = skip
         var length = length
         for index in indices(part) {

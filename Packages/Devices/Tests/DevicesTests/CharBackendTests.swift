@@ -208,6 +208,18 @@ import Testing
     }
 }
 
+extension PtyBackendTests {
+    @Test func nobodyReads_bulkOutputWaitsAWhileAndIsDropped_alsoOfAPortThatMayLoseNothing() throws {
+        let thread = try LoopThread()
+        let backend = try PtyBackend()
+        try backend.start(on: thread.loop, client: FakeClient())
+        sendAll([UInt8](repeating: 0x41, count: 200_000), to: backend, .never)
+        #expect(backend.droppedBytes > 100_000)
+        thread.end()
+        backend.stop()
+    }
+}
+
 @Suite(.serialized) struct FileBackendTests {
     @Test func output_isInTheFileAfterStop() throws {
         let path = temporaryPath()

@@ -34,7 +34,8 @@ public final class PtyBackend: CharBackend {
     }
 
     public func send(_ byte: UInt8) -> Bool { stream.send(byte) }
-    public func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int { stream.send(bytes, loss) }
+    /// Never waits for ever: a pseudo-terminal does not tell whether anybody reads it at all.
+    public func send(_ bytes: Span<UInt8>, _ loss: OutputLoss) -> Int { stream.send(bytes, .allowed) }
     public func resumeReceiving() { stream.resumeReceiving() }
     public func stop() { stream.stop() }
 }

@@ -108,22 +108,18 @@ private final class Connector: Sendable {
         _ = consume attempt
     }
 
-    func peerLeft() {
-        let isFirst = state.withLock { state in
-            defer { state.hasComplained = true }
-            return !state.hasComplained
-        }
-        if isFirst { Log.info("chardev \(id): \(address) has hung up; connecting again every \(interval / 1_000_000_000) seconds") }
-        later()
-    }
+    func peerLeft() { later("\(address) has hung up") }
 
     // MARK: Loop's thread
 
-    private func later() {
-        state.withLock { state in
-            guard state.timer == nil, let loop = state.loop else { return }
+    private func later(_ reason: @autoclosure () -> String) {
+        let isFirst = state.withLock { state in
+            guard state.timer == nil, let loop = state.loop else { return false }
             state.timer = loop.after(nanoseconds: interval) { [weak self] in self?.attempt() }
+            defer { state.hasComplained = true }
+            return !state.hasComplained
         }
+        if isFirst { Log.info("chardev \(id): \(reason()); connecting again every \(interval / 1_000_000_000) seconds") }
     }
 
     private func attempt() {
@@ -137,7 +133,7 @@ private final class Connector: Sendable {
             if case .unix = address { return connected(connection) }
             state.withLock { $0.attempt = connection }
             watch(connection, loop)
-        } catch { later() }
+        } catch { later("cannot connect to \(address.short): \(error)") }
     }
 
     private func watch(_ connection: CharConnection, _ loop: EventLoop) {
@@ -145,7 +141,7 @@ private final class Connector: Sendable {
             try loop.add(connection.output, .writable) { [weak self] _ in self?.finish(connection) }
         } catch {
             state.withLock { $0.attempt = nil }
-            later()
+            later("cannot watch the connection: \(error)")
         }
     }
 
@@ -160,7 +156,7 @@ private final class Connector: Sendable {
         do throws(Errno) {
             try connection.connectionResult()
             connected(connection)
-        } catch { later() }
+        } catch { later("cannot connect to \(address.short): \(error)") }
     }
 
     private func connected(_ connection: CharConnection) { state.withLock { $0.stream }?.attach(connection) }

@@ -86,7 +86,7 @@ final class VhostUserConnection {
     /// False when nothing is there.
     private func receivePart(_ body: (UInt64) -> Void) throws(VhostUserError) -> Bool {
         // Never past the end of the answer that is next, so that no byte of the one after it needs a place.
-        var descriptors = DescriptorList()
+        var descriptors = LinuxSys.DescriptorList()
         let wanted = VhostUserMessage.replySize - received.count
         if buffer.count != wanted { buffer = [UInt8](repeating: 0, count: wanted) }
         let count: Int

@@ -26,9 +26,10 @@ let package = Package(
         .target(name: "CTap"),
         .target(name: "CVhost"),
         .target(name: "Virtio", dependencies: below + ["CTap", "CVhost"], swiftSettings: strict),
+        .target(name: "CNetTestSupport", path: "Tests/CNetTestSupport"),
         // The tests play the guest, which writes where it likes: no strict memory safety here.
         .testTarget(
             name: "VirtioTests",
-            dependencies: ["Virtio", .product(name: "HypervisorTesting", package: "Hypervisor")] + below,
+            dependencies: ["Virtio", "CNetTestSupport", .product(name: "HypervisorTesting", package: "Hypervisor")] + below,
             swiftSettings: Array(strict.dropFirst())),
     ])

@@ -5,9 +5,9 @@ import LinuxSys
 @testable import Virtio
 
 /// The far end of a tap: what the host's network would see. Sockets play the tap, one packet a message, header first.
-final class Wire {
+final class Wire: Sendable {
     let far: OwnedFD
-    private(set) var queue: TapQueue!
+    let queue: TapQueue
 
     init(sendBuffer: Int32? = nil) throws {
         var ends: [Int32] = [-1, -1]

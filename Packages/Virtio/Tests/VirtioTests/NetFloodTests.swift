@@ -1,0 +1,300 @@
+import AddressSpace
+import Glibc
+import LinuxSys
+import Synchronization
+import Testing
+@testable import Virtio
+
+/// More packets than anybody can take, and back ends that come and go meanwhile.
+@Suite struct NetFloodTests {
+    /// A driver that notifies only when it was asked to (virtio 1.2, section 2.7.10).
+    private func wantsNotification(_ guest: NetGuest, _ queue: Int, eventIndex: Bool, old: UInt16) throws -> Bool {
+        let new = guest.rings[queue].available
+        if eventIndex {
+            let event = try guest.memory.load(UInt16.self, at: guest.usedPlace(queue) + 4 + 8 * UInt64(guest.rings[queue].size))
+            return SplitQueue.crosses(event, from: old, to: new)
+        }
+        return try guest.memory.load(UInt16.self, at: guest.usedPlace(queue)) & 1 == 0
+    }
+
+    // MARK: 5. Receiving never stalls (CVE-2020-16843)
+
+    @Test(arguments: [true, false], [1, 2, 7, 64]) func class5_floodWithFewBuffers_neverStalls(eventIndex: Bool, buffers: Int) throws {
+        let wire = try Wire()
+        let guest = try NetGuest([wire])
+        try guest.start(without: eventIndex ? 0 : VirtioFeature.eventIndex)
+        for index in 0..<buffers { try guest.add(0, [.writable(guest.receiveBuffer(index, 2048), 2048)], head: UInt16(index)) }
+        guest.kick(0)
+        var sent = 0
+        var received = 0
+        var idle = 0
+        while received < 3000, idle < 50 {
+            while sent < 3000, wire.send(Frame.make(64, seed: UInt8(sent & 0xff))) { sent += 1 }
+            guest.loop.runOnce(timeoutMilliseconds: 0)
+            let used = try guest.newUsed(0)
+            idle = used.isEmpty ? idle + 1 : 0
+            for entry in used {
+                #expect(try Array(guest.packet([entry])[12...]) == Frame.make(64, seed: UInt8(received & 0xff)))
+                received += 1
+                let old = guest.rings[0].available
+                try guest.offer(0, head: UInt16(entry.id))
+                if try wantsNotification(guest, 0, eventIndex: eventIndex, old: old) { guest.notify(0) }
+            }
+        }
+        #expect(received == 3000)
+    }
+
+    @Test(arguments: [true, false]) func class5_driverAndDeviceOnTheirOwnThreads_neverStall(eventIndex: Bool) throws {
+        let loops = try Loops()
+        defer { loops.stop() }
+        let wire = try Wire()
+        let guest = try NetGuest([wire], loops: NetLoops(rx: loops.first, tx: loops.second))
+        try guest.start(without: eventIndex ? 0 : VirtioFeature.eventIndex)
+        for index in 0..<8 { try guest.add(0, [.writable(guest.receiveBuffer(index, 2048), 2048)], head: UInt16(index)) }
+        guest.notify(0)
+        let total = 20000
+        let isDone = Atomic<Bool>(false)
+        let sender = try OSThread.start(name: "wire") {
+            var sent = 0
+            while sent < total, !isDone.load(ordering: .relaxed) {
+                if wire.send(Frame.make(60)) { sent += 1 } else { sched_yield() }
+            }
+        }
+        var received = 0
+        var transmitted = 0
+        let deadline = Clock.monotonicNanoseconds() + 60_000_000_000
+        while received < total, Clock.monotonicNanoseconds() < deadline {
+            for entry in try guest.newUsed(0) {
+                received += 1
+                let old = guest.rings[0].available
+                try guest.offer(0, head: UInt16(entry.id))
+                if try wantsNotification(guest, 0, eventIndex: eventIndex, old: old) { guest.notify(0) }
+            }
+            // The other direction meanwhile, on its own loop.
+            if try guest.memory.loadAcquire16(at: guest.usedPlace(1) + 2) == guest.rings[1].available {
+                _ = try guest.newUsed(1)
+                while wire.receive() != nil {}
+                let old = guest.rings[1].available
+                try guest.add(1, [.readable(NetGuest.data, 100)], head: UInt16(transmitted % 256))
+                transmitted += 1
+                if try wantsNotification(guest, 1, eventIndex: eventIndex, old: old) { guest.notify(1) }
+            }
+        }
+        isDone.store(true, ordering: .relaxed)
+        sender.join()
+        #expect(received == total)
+        #expect(transmitted > 1)
+    }
+
+    // MARK: 28. Others come first (Firecracker issue 5260)
+
+    @Test func class28_receiveFlood_isABoundedPiecePerWake() throws {
+        let wire = try Wire()
+        let guest = try NetGuest([wire])
+        try guest.start()
+        try guest.post(250)
+        var sent = 0
+        while sent < 200, wire.send(Frame.make()) { sent += 1 }
+        #expect(sent > NetReceiver.packetsPerWake)
+        guest.loop.runOnce(timeoutMilliseconds: 0)
+        #expect(try guest.newUsed(0).count == NetReceiver.packetsPerWake)
+    }
+
+    @Test func class28_transmitFlood_isABoundedPiecePerWake() throws {
+        let guest = try NetGuest()
+        try guest.start()
+        guest.run()
+        let refill = Refill(guest)
+        // Each look at the queue finds it full again.
+        guest.notify(1)
+        for _ in 0..<3 {
+            try refill.fill()
+            guest.notify(1)
+            guest.loop.runOnce(timeoutMilliseconds: 0)
+            #expect(try guest.newUsed(1).count <= NetTransmitter.packetsPerWake)
+        }
+    }
+
+    @Test func class28_ringOfBuffersThatAreNone_isABoundedPiecePerWake() throws {
+        let guest = try NetGuest([Wire()])
+        try guest.start()
+        try guest.writeTable([.writable(NetGuest.data, 3)], at: guest.place(0))
+        for _ in 0..<256 { try guest.offer(0, head: 0) }
+        guest.notify(0)
+        guest.run()
+        #expect(try guest.newUsed(0).count == 256)
+    }
+
+    // MARK: 11. Nothing is touched after the end (Cloud Hypervisor issue 7955)
+
+    @Test func class11_replacedTenThousandTimes_leaksNothing() throws {
+        let guest = try NetGuest()
+        try guest.start()
+        try guest.post(64)
+        let before = openDescriptors()
+        for round in 0..<10_000 {
+            let wire = try Wire()
+            guest.device { $0.replaceBackend(NetGuest.backend([wire])) }
+            if round % 100 == 0 {
+                wire.send(Frame.make())
+                guest.run(rounds: 3)
+                let used = try guest.newUsed(0)
+                #expect(used.count == 1)
+                for entry in used { try guest.offer(0, head: UInt16(entry.id)) }
+                #expect(try guest.transmit(Frame.make(), on: wire) != nil)
+            }
+            if round % 2 == 0 { guest.device { $0.replaceBackend(nil) } }
+        }
+        guest.device { $0.replaceBackend(nil) }
+        #expect(openDescriptors() == before)
+    }
+
+    @Test func class11_replacedAndResetUnderFlood_neverTouchesGuestMemoryAfterwards() throws {
+        let loops = try Loops()
+        defer { loops.stop() }
+        let guest = try NetGuest(loops: NetLoops(rx: loops.first, tx: loops.second))
+        let wires = try (0..<4).map { _ in try Wire() }
+        let isDone = Atomic<Bool>(false)
+        let sender = try OSThread.start(name: "wire") {
+            while !isDone.load(ordering: .relaxed) {
+                for wire in wires {
+                    wire.send(Frame.make(1000))
+                    _ = wire.receive()
+                }
+            }
+        }
+        let before = openDescriptors()
+        for round in 0..<400 {
+            guest.device { $0.replaceBackend(NetGuest.backend([wires[round % 4]])) }
+            try guest.start()
+            for index in 0..<200 { try guest.add(0, [.writable(guest.receiveBuffer(index, 2048), 2048)], head: UInt16(index)) }
+            for index in 0..<100 { try guest.add(1, [.readable(NetGuest.data, 500)], head: UInt16(index)) }
+            guest.notify(0)
+            guest.notify(1)
+            if round % 3 == 0 { usleep(200) }
+            guest.device { $0.replaceBackend(NetGuest.backend([wires[(round + 1) % 4]])) }
+            if round % 2 == 0 { usleep(100) }
+            guest.write(.status, 0)
+            #expect(guest.status.rawValue == 0)
+            // The driver has everything back: rings and buffers stay as it leaves them.
+            try guest.memory.fill(at: 0x10_0000, count: 0x1_8000, byte: 0x5a)
+            try guest.memory.fill(at: guest.receiveBuffer(0, 2048), count: 200 * 2048, byte: 0x5a)
+            usleep(300)
+            #expect(try guest.bytes(0x10_0000, 0x1_8000).allSatisfy { $0 == 0x5a })
+            #expect(try guest.bytes(guest.receiveBuffer(0, 2048), 200 * 2048).allSatisfy { $0 == 0x5a })
+        }
+        guest.device { $0.replaceBackend(nil) }
+        #expect(openDescriptors() == before)
+        isDone.store(true, ordering: .relaxed)
+        sender.join()
+    }
+
+    @Test func class11_linkAndPairsChangedUnderFlood_goOn() throws {
+        let loops = try Loops()
+        defer { loops.stop() }
+        let wires = try (0..<2).map { _ in try Wire() }
+        let guest = try NetGuest(wires, pairs: 2, multiqueue: true, loops: NetLoops(rx: loops.first, tx: loops.second))
+        try guest.start()
+        let isDone = Atomic<Bool>(false)
+        let sender = try OSThread.start(name: "wire") {
+            while !isDone.load(ordering: .relaxed) { for wire in wires { wire.send(Frame.make(200)) } }
+        }
+        for queue in [0, 2] {
+            for index in 0..<64 { try guest.add(queue, [.writable(guest.receiveBuffer(index, 2048), 2048)], head: UInt16(index)) }
+            guest.notify(queue)
+        }
+        for round in 0..<500 {
+            guest.device { $0.setLink(up: round % 2 == 1) }
+            #expect(try guest.control([4, 0, UInt8(1 + round / 2 % 2), 0]) == 0)
+            #expect(try guest.mode(UInt8(round % 6), round % 4 < 2) == 0)
+            for queue in [0, 2] {
+                for entry in try guest.newUsed(queue) { try guest.offer(queue, head: UInt16(entry.id)) }
+                guest.notify(queue)
+            }
+        }
+        isDone.store(true, ordering: .relaxed)
+        sender.join()
+        #expect(!guest.status.contains(.needsReset))
+    }
+
+    @Test func tapThatFails_isLeftAlone() throws {
+        let guest = try NetGuest()
+        try guest.start()
+        try guest.post(8)
+        do {
+            let wire = try Wire()
+            guest.device { $0.replaceBackend(NetGuest.backend([wire])) }
+            guest.run()
+            // The far end is closed here.
+        }
+        guest.run()
+        // Nothing is ready any more: the loop would spin otherwise.
+        let start = Clock.monotonicNanoseconds()
+        guest.loop.runOnce(timeoutMilliseconds: 50)
+        #expect(Clock.monotonicNanoseconds() - start > 30_000_000)
+        try guest.add(1, [.readable(NetGuest.data, 100)])
+        guest.kick(1)
+        #expect(try guest.newUsed(1).count == 1)
+        // A new one works.
+        let wire = try Wire()
+        guest.device { $0.replaceBackend(NetGuest.backend([wire])) }
+        wire.send(Frame.make())
+        guest.run()
+        #expect(try guest.newUsed(0).count == 1)
+    }
+
+    @Test func tapThatFailsWhileThereAreNoBuffers_isLeftAlone() throws {
+        let guest = try NetGuest()
+        try guest.start()
+        do {
+            let wire = try Wire()
+            guest.device { $0.replaceBackend(NetGuest.backend([wire])) }
+            wire.send(Frame.make())
+            guest.run()
+        }
+        guest.run()
+        let start = Clock.monotonicNanoseconds()
+        guest.loop.runOnce(timeoutMilliseconds: 50)
+        #expect(Clock.monotonicNanoseconds() - start > 30_000_000)
+        // What had come before is still there.
+        try guest.post(4)
+        #expect(try guest.newUsed(0).count == 1)
+    }
+}
+
+/// Two loops with their threads.
+private final class Loops {
+    let first: EventLoop
+    let second: EventLoop
+    private let threads: [OSThread]
+
+    init() throws {
+        let (first, second) = (try EventLoop(), try EventLoop())
+        self.first = first
+        self.second = second
+        threads = [try OSThread.start(name: "first") { first.run() }, try OSThread.start(name: "second") { second.run() }]
+    }
+
+    func stop() {
+        first.stop()
+        second.stop()
+        for thread in threads { thread.join() }
+    }
+}
+
+private struct Refill {
+    let guest: NetGuest
+    init(_ guest: NetGuest) { self.guest = guest }
+    func fill() throws {
+        for index in 0..<256 { try guest.add(1, [.readable(NetGuest.data, 100)], head: UInt16(index)) }
+    }
+}
+
+/// Descriptors of this process that are taps' or their stand-ins.
+func openDescriptors() -> Int {
+    guard let directory = opendir("/proc/self/fd") else { return -1 }
+    defer { closedir(directory) }
+    var count = 0
+    while readdir(directory) != nil { count += 1 }
+    return count
+}

@@ -35,7 +35,7 @@ long ctap_query(int fd, char name[CTAP_NAME_SIZE]) {
     unsigned flags = (unsigned short)request.ifr_flags;
     // IFF_TUN and IFF_TAP are two bits of which one is set.
     return ((flags & IFF_TAP) && !(flags & IFF_TUN) ? CTAP_IS_TAP : 0) | (flags & IFF_VNET_HDR ? CTAP_HAS_HEADER : 0) |
-           (flags & IFF_NO_PI ? CTAP_HAS_NO_PI : 0) | (flags & IFF_MULTI_QUEUE ? CTAP_IS_MULTI_QUEUE : 0);
+           (flags & IFF_MULTI_QUEUE ? CTAP_IS_MULTI_QUEUE : 0);
 }
 
 long ctap_set_header_size(int fd, int bytes) { return result(ioctl(fd, TUNSETVNETHDRSZ, &bytes)); }

@@ -74,14 +74,20 @@ import Testing
     @Test func class11_replacedThousandTimes_leaksNothing() throws {
         let guest = try NetGuest(hasEvent: false)
         try guest.start()
-        let before = openDescriptors()
         for _ in 0..<1000 {
             let wire = try Wire()
-            let backend = NetGuest.backend([wire], vhost: [VhostNet(try VhostKernel(port: FakeVhost(features: Self.features)))])
+            let fake = FakeVhost(features: Self.features)
+            var backend = NetGuest.backend([wire], vhost: [VhostNet(try VhostKernel(port: fake))])
+            wire.giveAway()
             guest.device { $0.replaceBackend(backend) }
+            let (call, error) = (try #require(fake.callEvent(0)), try #require(fake.errorEvent(0)))
+            backend = nil
             guest.device { $0.replaceBackend(nil) }
+            try #require(wire.isClosed)
+            // Watched by nobody any more.
+            #expect(throws: Errno.noEntry) { try guest.loop.modify(call, []) }
+            #expect(throws: Errno.noEntry) { try guest.loop.modify(error, []) }
         }
-        #expect(openDescriptors() == before)
     }
 
     @Test func queues_goOnWhereTheOtherSideStopped() throws {

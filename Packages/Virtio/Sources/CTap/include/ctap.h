@@ -15,8 +15,7 @@ enum { CTAP_VECTOR_LIMIT = 1024 };
 enum {
     CTAP_IS_TAP = 1,
     CTAP_HAS_HEADER = 2,
-    CTAP_HAS_NO_PI = 4,
-    CTAP_IS_MULTI_QUEUE = 8,
+    CTAP_IS_MULTI_QUEUE = 4,
 };
 
 enum {
@@ -30,7 +29,7 @@ enum {
 long ctap_open(const char *_Nonnull path);
 // Makes or joins an interface: a tap without packet information, with the virtio-net header. `name` is in and out.
 long ctap_attach(int fd, char name[_Nonnull CTAP_NAME_SIZE], bool multi_queue);
-// CTAP_IS_TAP and so on, and the interface's name.
+// CTAP_IS_TAP and so on, and the interface's name. Whether IFF_NO_PI is set cannot be asked: TUNGETIFF uses its bit for IFF_NOFILTER.
 long ctap_query(int fd, char name[_Nonnull CTAP_NAME_SIZE]);
 long ctap_set_header_size(int fd, int bytes);
 long ctap_set_offloads(int fd, unsigned offloads);

@@ -168,7 +168,6 @@ extension NetBackend {
             func has(_ flag: Int) -> Bool { Int(flags) & flag != 0 }
             guard has(Int(CTAP_IS_TAP)) else { throw .notATap(netdev: netdev, descriptor: number, nil) }
             guard has(Int(CTAP_HAS_HEADER)) else { throw .noHeader(netdev: netdev, descriptor: number) }
-            guard has(Int(CTAP_HAS_NO_PI)) else { throw .packetInformation(netdev: netdev, descriptor: number) }
             if !has(Int(CTAP_IS_MULTI_QUEUE)) {
                 guard owned.numbers.count == 1 else { throw .notMultiQueue(netdev: netdev, descriptor: number) }
                 tap.isMultiQueue = false

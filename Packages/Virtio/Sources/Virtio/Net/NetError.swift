@@ -15,8 +15,6 @@ public enum NetError: Error, Equatable, Sendable {
     case notATap(netdev: String, descriptor: Int32, Errno?)
     /// Opened without IFF_VNET_HDR.
     case noHeader(netdev: String, descriptor: Int32)
-    /// Opened without IFF_NO_PI.
-    case packetInformation(netdev: String, descriptor: Int32)
     /// One of several descriptors was opened without IFF_MULTI_QUEUE.
     case notMultiQueue(netdev: String, descriptor: Int32)
     case otherInterface(netdev: String, descriptor: Int32, interface: String, expected: String)
@@ -39,7 +37,6 @@ extension NetError: CustomStringConvertible {
         case .notATap(let netdev, let descriptor, nil): "-netdev \(netdev): descriptor \(descriptor) is a tun, not a tap"
         case .notATap(let netdev, let descriptor, let error?): "-netdev \(netdev): descriptor \(descriptor) is not a tap: \(error)"
         case .noHeader(let netdev, let descriptor): "-netdev \(netdev): the tap of descriptor \(descriptor) was opened without IFF_VNET_HDR"
-        case .packetInformation(let netdev, let descriptor): "-netdev \(netdev): the tap of descriptor \(descriptor) was opened without IFF_NO_PI"
         case .notMultiQueue(let netdev, let descriptor): "-netdev \(netdev): the tap of descriptor \(descriptor) was opened without IFF_MULTI_QUEUE"
         case .otherInterface(let netdev, let descriptor, let interface, let expected):
             "-netdev \(netdev): descriptor \(descriptor) is of interface '\(interface)', the first one of '\(expected)'"

@@ -127,7 +127,7 @@ extension NetReceiver {
             return true
         }
         // The driver has no more to give: it waits for us. Or more of what it gives cannot be kept.
-        if supply == .full || live.window.bufferCount >= Int(live.queue.size) {
+        if supply == .full || live.window.isFull || live.window.bufferCount >= Int(live.queue.size) {
             drop(live)
             return true
         }

@@ -46,6 +46,7 @@ struct ReceiveWindow: ~Copyable {
     }
 
     var isEmpty: Bool { bufferCount == 0 }
+    var isFull: Bool { vectorCount >= Self.vectorLimit || bufferCount >= bufferCapacity }
 
     // MARK: Filling
 

@@ -2,12 +2,17 @@ import AddressSpace
 import Glibc
 import HypervisorTesting
 import LinuxSys
+import Synchronization
 @testable import Virtio
 
 /// The far end of a tap: what the host's network would see. Sockets play the tap, one packet a message, header first.
 final class Wire: Sendable {
     let far: OwnedFD
-    let queue: TapQueue
+    private let near: Mutex<TapQueue?>
+    /// Until `giveAway`.
+    var queue: TapQueue { near.withLock { $0! } }
+    /// The near end has no owner but the device.
+    func giveAway() { near.withLock { $0 = nil } }
 
     init(sendBuffer: Int32? = nil) throws {
         var ends: [Int32] = [-1, -1]
@@ -16,7 +21,7 @@ final class Wire: Sendable {
         far = OwnedFD(adopting: ends[0])
         let near = OwnedFD(adopting: ends[1])
         if var size = sendBuffer { setsockopt(near.raw, SOL_SOCKET, SO_SNDBUF, &size, 4) }
-        queue = try TapQueue(near)
+        self.near = Mutex(try TapQueue(near))
     }
 
     /// False when the tap's queue is full.
@@ -24,6 +29,16 @@ final class Wire: Sendable {
     func send(_ frame: [UInt8], header: [UInt8] = [UInt8](repeating: 0, count: 12)) -> Bool {
         let bytes = header + frame
         return write(far.raw, bytes, bytes.count) == bytes.count
+    }
+
+    /// All descriptors of the near end are closed.
+    var isClosed: Bool {
+        var byte: UInt8 = 0
+        while true {
+            let count = read(far.raw, &byte, 1)
+            if count == 0 { return true }
+            if count < 0 { return errno == ECONNRESET }
+        }
     }
 
     /// The next packet that the guest sent, with its header.

@@ -28,6 +28,11 @@ private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmCon
         #expect(try tap("tap,id=n,fd=3,vhost=on,vhostfd=2147483647").tap.vhostDescriptors == [.number(.max)])
     }
 
+    @Test func netdev_nameWinsOverDescriptors() throws {
+        let (netdev, tap) = try tap("tap,id=n,ifname=t,fds=3:4")
+        #expect(netdev.queues == 1 && tap.interface == "t" && tap.descriptors.isEmpty)
+    }
+
     @Test func netdev_byPath() throws {
         let found = try tap("tap,id=n,path=/dev/tap7").tap
         #expect(found.path == "/dev/tap7" && found.interface == nil)
@@ -44,8 +49,6 @@ private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmCon
         ("tap,id=n,ifname=a/b", "-netdev tap: ifname= must be the name of a network interface, of at most 15 bytes, not 'a/b'"),
         ("tap,id=n,ifname=..", "-netdev tap: ifname= must be the name of a network interface, of at most 15 bytes, not '..'"),
         ("tap,id=n,ifname=a b", "-netdev tap: ifname= must be the name of a network interface, of at most 15 bytes, not 'a b'"),
-        ("tap,id=n,ifname=a,fd=3", "-netdev tap: ifname= and fd= exclude each other"),
-        ("tap,id=n,ifname=a,fds=3", "-netdev tap: ifname= and fds= exclude each other"),
         ("tap,id=n,path=a,fds=3", "-netdev tap: path= and fds= exclude each other"),
         ("tap,id=n,fd=3,fds=4:5", "-netdev tap: fd= and fds= exclude each other"),
         ("tap,id=n,fd=2", "-netdev tap: fd= must be the number of an open descriptor, at least 3, not '2'"),

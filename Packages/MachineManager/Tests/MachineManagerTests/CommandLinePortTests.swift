@@ -34,6 +34,11 @@ private func chardevs(_ count: Int) -> [String] {
         #expect(numbers == ["c0": 1, "c1": 0, "c2": 3, "c3": 2])
     }
 
+    /// Port 0 is for a console.
+    @Test func portWithNumberZero_getsAnother() throws {
+        #expect(try ports("-device", "virtio-serial-device", "virtserialport,chardev=c,nr=0", "-chardev", "pty,id=c")["c"]?.number == 1)
+    }
+
     @Test func maximumPorts_isKept() throws {
         for (value, expected) in [("", 31), (",max_ports=1", 1), (",max_ports=31", 31)] as [(String, UInt32)] {
             let config = try parse(["-initrd", "i", "-device", "virtio-serial-device,id=s" + value])
@@ -52,7 +57,6 @@ private func chardevs(_ count: Int) -> [String] {
         (["virtio-serial-device", "virtconsole"], "virtconsole: chardev= is missing"),
         (["virtio-serial-device", "virtconsole,chardev=x"], "virtconsole: there is no -chardev with id 'x'"),
         (["virtio-serial-device", "virtconsole,chardev=c0,nr=31"], "virtconsole: nr= must be a number from 0 to 30, not '31'"),
-        (["virtio-serial-device", "virtserialport,chardev=c0,nr=0"], "virtserialport: nr= must be a number from 1 to 30, not '0'"),
         (["virtio-serial-device,max_ports=2", "virtserialport,chardev=c0,nr=2"], "virtserialport: nr= (2) must be below max_ports= (2)"),
         (["virtio-serial-device", "virtconsole,chardev=c0,nr=1", "virtserialport,chardev=c1,nr=1"], "virtserialport: nr= (1) is used twice"),
         (["virtio-serial-device,max_ports=1", "virtserialport,chardev=c0"], ": virtio-serial-device has no port left for 'c0'"),

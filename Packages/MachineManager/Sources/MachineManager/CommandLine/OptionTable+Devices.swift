@@ -46,20 +46,20 @@ extension OptionTable {
     }
 
     private static var console: OptionVariant {
-        port("virtconsole", "console of the virtio-serial-device, /dev/hvc0 and so on in the guest", first: 0)
+        port("virtconsole", "console of the virtio-serial-device, /dev/hvc0 and so on in the guest", "default: the lowest that is free")
     }
 
     private static var serialPort: OptionVariant {
-        port("virtserialport", "port of the virtio-serial-device, /dev/vport0p1 and so on in the guest", first: 1)
+        port("virtserialport", "port of the virtio-serial-device, /dev/vport0p1 and so on in the guest", "default: the lowest from 1 on that is free; 0 means the same")
     }
 
-    private static func port(_ name: String, _ help: String, first: UInt64) -> OptionVariant {
+    private static func port(_ name: String, _ help: String, _ number: String) -> OptionVariant {
         OptionVariant(
             name, help,
             [
                 ParameterSpec("chardev", .text(OptionLimit.text), required: true, "id of a -chardev"),
                 id,
-                ParameterSpec("nr", .integer(first...(VmConfig.maximumSerialPorts - 1)), "number of the port; default: the lowest that is free"),
+                ParameterSpec("nr", .integer(0...(VmConfig.maximumSerialPorts - 1)), "number of the port; \(number)"),
                 ParameterSpec("name", .text(OptionLimit.text), "the guest finds the port by it under /dev/virtio-ports"),
             ])
     }

@@ -11,7 +11,7 @@ extension OptionTable {
     static var tap: [ParameterSpec] {
         [
             ParameterSpec("id", .text(OptionLimit.text), required: true),
-            ParameterSpec("ifname", .interface, "name of the tap"),
+            ParameterSpec("ifname", .interface, "name of the tap; wins over fd and fds"),
             ParameterSpec("fd", .descriptor, "open descriptor of the tap"),
             ParameterSpec("fds", .descriptors, "open descriptors, one for each queue pair"),
             ParameterSpec("path", .path(OptionLimit.path), "character device of the tap; default /dev/net/tun"),

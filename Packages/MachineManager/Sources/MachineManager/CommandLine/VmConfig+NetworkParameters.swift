@@ -4,11 +4,12 @@ extension VmConfig.Netdev {
         var tap = Tap()
         tap.interface = list.text("ifname")
         tap.path = list.text("path")
-        tap.descriptors = try Self.descriptors("fd", "fds", list)
+        let descriptors = try Self.descriptors("fd", "fds", list)
+        // As in StratoVirt, a name wins over descriptors.
+        if tap.interface == nil { tap.descriptors = descriptors }
         tap.vhost = list.bool("vhost", default: false)
         tap.vhostDescriptors = try Self.descriptors("vhostfd", "vhostfds", list)
         if let shown = Self.given(["fd", "fds"], list) {
-            if tap.interface != nil { throw list.excludes("ifname", shown) }
             if tap.path != nil { throw list.excludes("path", shown) }
         } else if tap.interface == nil, tap.path == nil {
             throw list.invalid("\(list.label("ifname")), \(list.label("fd")), \(list.label("fds")) or \(list.label("path")) is missing")

@@ -132,7 +132,8 @@ extension VmConfigBuilder {
             id: names.name(for: list, from: chardev), kind: list.variant == "virtconsole" ? .console : .generic, chardev: chardev,
             number: Self.unnumbered)
         port.name = list.text("name")
-        if let number = list.number("nr") {
+        // StratoVirt's documents have a virtserialport with nr=0, and say in another place that 0 is for consoles.
+        if let number = list.number("nr"), number > 0 || port.kind == .console {
             port.number = UInt32(clamping: number)
             guard port.number < maximum else { throw list.invalid("nr= (\(number)) must be below max_ports= (\(maximum))") }
             for case .serialPort(let other) in config.devices where other.number == port.number {

@@ -146,12 +146,13 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
 
     @Test func unusedParts_areTold() throws {
         let config = try parse([
-            "-drive", "id=a,file=f", "-netdev", "tap,id=n,fd=3", "-object", "rng-random,id=r,filename=f", "-chardev", "pty,id=c", "-m",
-            "256M,maxmem=1G",
+            "-drive", "id=a,file=f,throttling.iops-total=5", "-netdev", "tap,id=n,fd=3", "-object", "rng-random,id=r,filename=f", "-chardev",
+            "pty,id=c", "-m", "256M,maxmem=1G",
         ])
         #expect(
             config.unusedParts == [
-                "-chardev: nothing uses 'c'", "-drive: no -device uses 'a'", "-netdev: no -device uses 'n'",
+                "-chardev: nothing uses 'c'", "-drive: no -device uses 'a'", "-drive: throttling.iops-total= of 'a' has no effect yet",
+                "-netdev: no -device uses 'n'",
                 "-object rng-random: no -device uses 'r'", "-m: maxmem= has no effect: memory cannot be added yet",
             ])
         #expect(try parse(["-drive", "id=a,file=f", "-device", "virtio-blk-device,drive=a"]).unusedParts.isEmpty)

@@ -8,6 +8,8 @@ extension CommandLineParser {
             Usage: stratovirt -kernel FILE [options]
             Boots a Linux microVM on KVM.
 
+            (N) after a value: at most N bytes. on and off may be written true or yes and false or no.
+
             Options:
 
             """
@@ -32,12 +34,10 @@ extension CommandLineParser {
     }
 
     private static func entry(_ spec: OptionSpec) -> String {
-        var text = row("  -" + spec.name + valueText(spec), spec.help)
-        for parameter in spec.parameters { text += row("      " + syntax(parameter), note(parameter)) }
+        var text = row("  -" + spec.name + valueText(spec), spec.help) + rows(spec.parameters)
         guard case .variants(_, let variants) = spec.head else { return text }
         for variant in variants where variant.isSupported {
-            text += row("    " + variant.name, variant.help)
-            for parameter in variant.parameters { text += row("      " + syntax(parameter), note(parameter)) }
+            text += row("    " + variant.name, variant.help) + rows(variant.parameters)
         }
         let later = variants.filter { !$0.isSupported }
         var line = "    not supported yet:"
@@ -49,6 +49,22 @@ extension CommandLineParser {
             line += " " + variant.name
         }
         return later.isEmpty ? text : text + line + "\n"
+    }
+
+    /// One line for each parameter, and one for all that are refused for the same reason.
+    private static func rows(_ parameters: [ParameterSpec]) -> String {
+        var text = ""
+        var refused = ""
+        var reason = ""
+        for parameter in parameters {
+            if case .misplaced = parameter.kind {
+                refused += (refused.isEmpty ? "      " : ", ") + parameter.key
+                reason = note(parameter)
+            } else {
+                text += row("      " + syntax(parameter), note(parameter))
+            }
+        }
+        return refused.isEmpty ? text : text + row(refused, reason)
     }
 
     /// Two columns, or two lines where the first is too wide.
@@ -88,7 +104,7 @@ extension CommandLineParser {
         case .integerOrAuto(let limits): "auto|\(range(limits))"
         case .size(let limits): "\(sizeText(limits.lowerBound))..\(sizeText(limits.upperBound))"
         case .text(let limit): "TEXT (\(limit))"
-        case .path: "FILE"
+        case .path(let limit): limit == OptionLimit.path ? "FILE" : "FILE (\(limit))"
         case .choice(let words, _): words.joined(separator: "|")
         case .descriptor: "FD"
         case .descriptors: "FD[:FD...]"
@@ -111,7 +127,7 @@ extension CommandLineParser {
         if case .choice(_, let later) = parameter.kind, !later.isEmpty { notes.append("not yet: \(later.joined(separator: ", "))") }
         if case .onlyOff = parameter.kind { notes.append("not yet: on") }
         if case .unsupported = parameter.kind { notes.append("not supported yet") }
-        if case .misplaced(let reason) = parameter.kind { notes.append("refused: it \(reason)") }
+        if case .misplaced(let reason) = parameter.kind { notes.append("refused: \(reason)") }
         return notes.joined(separator: "; ")
     }
 }

@@ -120,7 +120,7 @@ enum ParameterKind: Sendable {
     case ignored
     /// Known and refused whatever its value is.
     case unsupported
-    /// Known, and wrong in this place for good; the text says why.
+    /// Known, and wrong in this place for good; the text says what it is for.
     case misplaced(String)
 }
 

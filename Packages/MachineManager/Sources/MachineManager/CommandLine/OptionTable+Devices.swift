@@ -103,7 +103,7 @@ extension OptionTable {
 
     /// What the PCI kinds of these devices must have and these must not.
     private static var misplaced: [ParameterSpec] {
-        ["bus", "addr", "multifunction"].map { ParameterSpec($0, .misplaced("is for PCI devices, which a microvm has none of")) }
+        ["bus", "addr", "multifunction"].map { ParameterSpec($0, .misplaced("for PCI devices, which a microvm has none of")) }
     }
 
     private static var laterDevices: [String] {

@@ -6,7 +6,7 @@ extension ParameterList {
         let key = spec.key
         switch spec.kind {
         case .unsupported: throw notSupportedYet(label(key))
-        case .misplaced(let reason): throw invalid("\(label(key)) \(reason)")
+        case .misplaced(let reason): throw invalid("\(label(key)) is \(reason)")
         case .flag where text == nil: return .bool(true)
         case .ignored: return .text(text ?? "")
         default: break

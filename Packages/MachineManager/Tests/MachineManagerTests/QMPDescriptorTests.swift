@@ -136,7 +136,6 @@ import Testing
         (#""fds":"a:a""#, "'fds' has 'a' twice"),
         (#""fd":"7000""#, "descriptor 7000 was not open when the program started"),
         (#""fds":"a:b","queues":3"#, "'queues' is 3, but descriptors are given for 2"),
-        (#""fd":"a","ifname":"t""#, "'ifname' and 'fd' exclude each other"),
     ])
     func netdevAdd_checksDescriptors(_ arguments: String, _ expected: String) {
         #expect(Desk().say("netdev_add", "{\"id\":\"n\",\"type\":\"tap\",\(arguments)}") == "GenericError: netdev_add: \(expected)")

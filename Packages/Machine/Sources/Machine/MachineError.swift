@@ -5,6 +5,7 @@ public import BootX86
 public import CPU
 public import Devices
 public import Hypervisor
+public import LinuxSys
 public import Virtio
 
 /// Why a machine could not be built or started. `description` is one sentence for the user, naming the option or file at fault.
@@ -16,6 +17,17 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case drive(BlockError)
     case device(VirtioMMIODevice.AttachError)
     case serial(CharBackendError)
+    /// Names the chardev itself.
+    case chardev(CharBackendError)
+    case network(NetError)
+    case console(ConsoleError)
+    case entropy(EntropyError)
+    case notYet(device: String)
+    case iothread(id: String, Errno)
+    case descriptor(option: String, InheritedDescriptorError)
+    /// There is no drive, netdev or chardev with that id.
+    case noBackend(device: String, backend: String)
+    case backendInUse(backend: String, device: String)
     case place(device: StaticString, AddressSpaceError)
     case layout(X86BootPlanError)
     case boot(BootError)
@@ -33,6 +45,15 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .drive(let error): "-drive: \(error)"
         case .device(let error): "-device: \(error)"
         case .serial(let error): "-serial: \(error)"
+        case .chardev(let error): "-chardev: \(error)"
+        case .network(let error): error.description
+        case .console(let error): error.description
+        case .entropy(let error): error.description
+        case .notYet(let device): "-device \(device): not supported yet"
+        case .iothread(let id, let error): "-object iothread,id=\(id): cannot start the thread: \(error)"
+        case .descriptor(let option, let error): "\(option): \(error)"
+        case .noBackend(let device, let backend): "device '\(device)': there is nothing with the id '\(backend)'"
+        case .backendInUse(let backend, let device): "'\(backend)' is used by device '\(device)' already"
         case .place(let device, let error): "cannot place the \(device): \(error)"
         case .layout(let error): "-m: \(error)"
         case .boot(let error): error.description

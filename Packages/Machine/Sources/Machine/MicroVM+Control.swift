@@ -21,7 +21,7 @@ extension MicroVM: MachineControl {
             for vcpu in vcpus { try? vcpu.resume() }
             throw .failed(error.description)
         }
-        for disk in disks { disk.drain() }
+        for transport in transports { transport.drain() }
         change(to: .paused)
         emit(.stop)
     }

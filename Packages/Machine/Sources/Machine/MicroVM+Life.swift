@@ -9,7 +9,7 @@ extension MicroVM {
     /// `resume` when the configuration says so.
     public func start() throws(MachineError) {
         guard isRealized, state.state == .created else { throw .wrongState }
-        if let serial = config.serial { try platform.startSerial(serial) }
+        if let serial = config.serial { try platform.startSerial(chardevTable.make(serial.id)) }
         let paused = config.startsPaused
         do throws(VMTransitionError) { try state.change(to: paused ? .paused : .running) } catch { throw .wrongState }
         // The first vCPU last: it may start the others as soon as it runs.
@@ -51,7 +51,9 @@ extension MicroVM {
     public func shutDown() {
         for vcpu in vcpus { vcpu.stop() }
         for vcpu in vcpus { vcpu.join() }
-        for disk in disks { disk.detach() }
+        for transport in transports { transport.detach() }
+        for thread in ioThreads { thread.stop() }
         platform.stop()
+        chardevTable.stop()
     }
 }

@@ -1,9 +1,7 @@
 internal import AddressSpace
-internal import BlockBackend
 internal import CPU
 internal import Hypervisor
 internal import MachineManager
-internal import Virtio
 
 extension MicroVM {
     /// Step 3 of a start: brings every part to life, in the order in which they need each other. Afterwards the guest's memory holds kernel and tables, and
@@ -16,13 +14,7 @@ extension MicroVM {
         let topology = try lift(MachineError.topology) { () throws(CPUTopologyError) in try CPUTopology(config.processors) }
         try realizeVCPUs(topology)
         try platform.realizeFixedDevices { [weak self] reason in self?.guestRequestedEnd(reason) }
-        for device in config.devices {
-            switch device {
-            case .virtioBlock(let block): try realizeBlock(block)
-            // The parser refuses the others until their devices are there.
-            case .virtioNet, .virtioSerial, .serialPort, .virtioRng, .vhostVsock, .vhostUserFileSystem: throw .wrongState
-            }
-        }
+        try realizeDevices()
         let registers = try platform.loadGuest(config, topology: topology)
         for vcpu in vcpus { vcpu.prepare(registers) }
     }
@@ -57,35 +49,6 @@ extension MicroVM {
                     id: index, virtualCPU: virtualCPU, ports: platform.ports, memory: memory, topology: topology,
                     onExit: { [weak self] id, reason in self?.vcpuStopped(id, reason) }))
         }
-    }
-
-    private func realizeBlock(_ device: VmConfig.VirtioBlock) throws(MachineError) {
-        // The parser has checked that the drive exists.
-        guard let drive = config.drives.first(where: { $0.id == device.drive }) else { return }
-        let image = try lift(MachineError.drive) { () throws(BlockError) in
-            try RawImage.open(RawImageOptions(drive))
-        }
-        let options = VirtioBlock.Options(
-            serial: device.serial ?? "", offersDiscard: drive.discards, offersWriteZeroes: drive.discards)
-        disks.append(
-            try lift(MachineError.device) { () throws(VirtioMMIODevice.AttachError) in
-                try VirtioMMIODevice.attach(
-                    VirtioBlock(storage: image, options: options), name: device.id, to: platform.bus,
-                    memory: memory.memory, loop: loop)
-            })
-    }
-}
-
-extension RawImageOptions {
-    /// What `-drive` says.
-    init(_ drive: VmConfig.Drive) {
-        let engine: Engine =
-            switch drive.asyncIO {
-            case .automatic, .native: .auto
-            case .ioUring: .ioUring
-            case .threads, .off: .threads
-            }
-        self.init(path: drive.file, readOnly: drive.isReadOnly, direct: drive.isDirect, engine: engine, discard: drive.discards)
     }
 }
 

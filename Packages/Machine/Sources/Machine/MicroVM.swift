@@ -22,7 +22,14 @@ public final class MicroVM: @unchecked Sendable {
     // read by vCPU threads in between.
     var vcpus: [VCPU] = []
     var topology: CPUTopology?
-    var disks: [VirtioMMIODevice] = []
+    var ioThreads: [IOThread] = []
+    /// By slot number, which is `addr` of device_add.
+    var blockSlots: [DeviceSlot] = []
+    var networkSlots: [DeviceSlot] = []
+    var fixedDevices: [FixedDevice] = []
+    var drives: [BlockNode] = []
+    var netdevs: [NetworkNode] = []
+    var chardevTable: Chardevs
     var state = VMStateMachine()
     var isRealized = false
     private weak var eventSink: (any MachineEventSink)?
@@ -33,6 +40,7 @@ public final class MicroVM: @unchecked Sendable {
         self.config = config
         self.hypervisor = hypervisor
         self.loop = loop
+        chardevTable = Chardevs(config)
         // 52 bits is as far as physical addresses reach on either architecture.
         memory = AddressSpace(name: "memory", size: 1 << 52)
         platform = HostPlatform(memory: memory, hypervisor: hypervisor, loop: loop)
@@ -45,6 +53,9 @@ public final class MicroVM: @unchecked Sendable {
     public func reportEvents(to sink: any MachineEventSink) { eventSink = sink }
 
     func emit(_ event: MachineEvent) { eventSink?.emit(event) }
+
+    /// Every virtio device, filled slot or not, in the order of their addresses.
+    var transports: [VirtioMMIODevice] { (blockSlots + networkSlots).map(\.transport) + fixedDevices.map(\.transport) }
 
     /// Why the machine ended; nil while it has not. Any thread.
     public var endReason: ShutdownReason? { ending.withLock { $0 } }

@@ -28,7 +28,7 @@ extension VmConfig.Chardev.Backend {
 }
 
 extension VmConfig.SocketAddress {
-    fileprivate var spec: Devices.SocketAddress {
+    var spec: Devices.SocketAddress {
         switch self {
         case .unix(let path): .unix(path: path)
         case .tcp(let host, let port): .tcp(host: host, port: port)

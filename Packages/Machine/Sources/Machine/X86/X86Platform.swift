@@ -56,8 +56,7 @@ final class X86Platform {
     }
 
     /// The serial port and its peer, served from now on. The last thing before vCPUs start: a start that fails must leave no file, socket or raw terminal.
-    func startSerial(_ config: VmConfig.Chardev) throws(MachineError) {
-        let backend = try lift(MachineError.serial) { () throws(CharBackendError) in try config.makeBackend() }
+    func startSerial(_ backend: any CharBackend) throws(MachineError) {
         let serial = Serial16550(line: try line(Serial16550.gsi), backend: backend)
         try place("serial port") { () throws(AddressSpaceError) in try serial.attach(to: ports.root) }
         self.serial = serial

@@ -1,0 +1,59 @@
+internal import Devices
+internal import MachineManager
+
+/// The character devices of a machine: made when a device takes them, each by one device.
+struct Chardevs {
+    private struct Entry {
+        let config: VmConfig.Chardev
+        var backend: (any CharBackend)?
+    }
+    private var entries: [Entry]
+
+    init(_ config: VmConfig) {
+        entries = (config.chardevs + (config.serial.map { [$0] } ?? [])).map { Entry(config: $0) }
+    }
+
+    /// Opens, listens or connects.
+    mutating func make(_ id: String) throws(MachineError) -> any CharBackend {
+        guard let index = entries.firstIndex(where: { $0.config.id == id }), entries[index].backend == nil else {
+            throw .noBackend(device: id, backend: id)
+        }
+        let backend: any CharBackend
+        do throws(CharBackendError) { backend = try entries[index].config.makeBackend() } catch { throw .chardev(error) }
+        entries[index].backend = backend
+        return backend
+    }
+
+    /// Where a unix socket is; nil for anything else.
+    func unixPath(_ id: String) -> String? {
+        guard case .socket(let socket)? = entries.first(where: { $0.config.id == id })?.config.backend, case .unix(let path) = socket.address else {
+            return nil
+        }
+        return path
+    }
+
+    /// Writes out what is queued for the hosts' ends and lets them go.
+    func stop() {
+        for entry in entries { entry.backend?.stop() }
+    }
+
+    var infos: [ChardevInfo] {
+        entries.map { entry in
+            ChardevInfo(
+                id: entry.config.id, filename: entry.backend?.filename ?? entry.config.backend.filename, isOpen: entry.backend?.isConnected ?? false)
+        }
+    }
+}
+
+extension VmConfig.Chardev.Backend {
+    /// For one that no device has opened.
+    var filename: String {
+        switch self {
+        case .stdio: "stdio"
+        case .pty: "pty"
+        case .file: "file"
+        case .socket(let socket): "disconnected:\(socket.address.spec)\(socket.isServer ? ",server=on" : "")"
+        case .redirectToLog: "log"
+        }
+    }
+}

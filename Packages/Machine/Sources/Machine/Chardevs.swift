@@ -5,12 +5,14 @@ internal import MachineManager
 struct Chardevs {
     private struct Entry {
         let config: VmConfig.Chardev
+        let isSerial: Bool
         var backend: (any CharBackend)?
     }
     private var entries: [Entry]
 
     init(_ config: VmConfig) {
-        entries = (config.chardevs + (config.serial.map { [$0] } ?? [])).map { Entry(config: $0) }
+        entries = config.chardevs.map { Entry(config: $0, isSerial: false) }
+        if let serial = config.serial { entries.append(Entry(config: serial, isSerial: true)) }
     }
 
     /// Opens, listens or connects.
@@ -19,7 +21,9 @@ struct Chardevs {
             throw .noBackend(device: id, backend: id)
         }
         let backend: any CharBackend
-        do throws(CharBackendError) { backend = try entries[index].config.makeBackend() } catch { throw .chardev(error) }
+        do throws(CharBackendError) { backend = try entries[index].config.makeBackend() } catch {
+            throw entries[index].isSerial ? .serial(error) : .chardev(error)
+        }
         entries[index].backend = backend
         return backend
     }
@@ -30,11 +34,6 @@ struct Chardevs {
             return nil
         }
         return path
-    }
-
-    /// Writes out what is queued for the hosts' ends and lets them go.
-    func stop() {
-        for entry in entries { entry.backend?.stop() }
     }
 
     var infos: [ChardevInfo] {
@@ -53,7 +52,7 @@ extension VmConfig.Chardev.Backend {
         case .pty: "pty"
         case .file: "file"
         case .socket(let socket): "disconnected:\(socket.address.spec)\(socket.isServer ? ",server=on" : "")"
-        case .redirectToLog: "log"
+        case .redirectToLog: "redirect-to-log"
         }
     }
 }

@@ -169,7 +169,10 @@ extension MicroVM {
                     number: Int(port.number), kind: port.kind == .console ? .console : .generic, name: port.name,
                     backend: try chardevTable.make(port.chardev)))
         }
-        do throws(ConsoleError) { return try VirtioConsole(ports: ports, maximumPorts: Int(serial.maximumPorts)) } catch { throw .console(error) }
+        let device: VirtioConsole
+        do throws(ConsoleError) { device = try VirtioConsole(ports: ports, maximumPorts: Int(serial.maximumPorts)) } catch { throw .console(error) }
+        consoleHost = device.host
+        return device
     }
 
     private func entropy(_ device: VmConfig.VirtioRng) throws(MachineError) -> sending VirtioRng {

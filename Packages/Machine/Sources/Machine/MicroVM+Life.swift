@@ -1,4 +1,5 @@
 internal import CPU
+internal import Devices
 internal import Hypervisor
 internal import LinuxSys
 public import MachineManager
@@ -10,6 +11,7 @@ extension MicroVM {
     public func start() throws(MachineError) {
         guard isRealized, state.state == .created else { throw .wrongState }
         if let serial = config.serial { try platform.startSerial(chardevTable.make(serial.id)) }
+        if let consoleHost { try lift(MachineError.chardev) { () throws(CharBackendError) in try consoleHost.start(on: loop) } }
         let paused = config.startsPaused
         do throws(VMTransitionError) { try state.change(to: paused ? .paused : .running) } catch { throw .wrongState }
         // The first vCPU last: it may start the others as soon as it runs.
@@ -54,6 +56,6 @@ extension MicroVM {
         for transport in transports { transport.detach() }
         for thread in ioThreads { thread.stop() }
         platform.stop()
-        chardevTable.stop()
+        consoleHost?.stop()
     }
 }

@@ -30,6 +30,8 @@ public final class MicroVM: @unchecked Sendable {
     var drives: [BlockNode] = []
     var netdevs: [NetworkNode] = []
     var chardevTable: Chardevs
+    /// The host's side of the virtio consoles.
+    var consoleHost: ConsoleHost?
     var state = VMStateMachine()
     var isRealized = false
     private weak var eventSink: (any MachineEventSink)?

@@ -114,6 +114,26 @@ private func tables(_ image: [UInt8], base: UInt64 = 0xE0000) throws -> [String:
         }
     }
 
+    /// Interrupts that are no ISA ones: only the extended descriptor can name them, and nothing else says that they are edges.
+    @Test func dsdt_devicesBeyondTheISAInterrupts_haveExtendedEdgeInterrupts() throws {
+        let gsis = SysBus.defaultInterrupts
+        let devices = gsis.enumerated().map { ACPIConfiguration.VirtioMMIODevice(base: 0xF010_0000 + UInt64($0) * 0x200, gsi: $1) }
+        let image = try ACPITables.build(ACPIConfiguration(apicIDs: [0], devices: devices))
+        let dsdt = try #require(try tables(image)["DSDT"])
+        for gsi in gsis {
+            // Section 6.4.3.6: consumer, edge, active high, exclusive, one interrupt.
+            let descriptor: [UInt8] = [0x89, 0x06, 0x00, 0x03, 0x01, UInt8(gsi), 0, 0, 0]
+            #expect(dsdt.indices.count { dsdt[$0...].starts(with: descriptor) } == 1, "\(gsi)")
+        }
+        try withTemporaryDirectory { directory in
+            try Data(dsdt).write(to: directory.appendingPathComponent("DSDT.aml"))
+            _ = try iasl(["-d", "DSDT.aml"], in: directory)
+            let text = try String(contentsOf: directory.appendingPathComponent("DSDT.dsl"), encoding: .utf8)
+            for gsi in 17...23 { #expect(text.contains("0x000000\(String(gsi, radix: 16, uppercase: true)),"), "\(gsi)") }
+            #expect(!text.contains("Level,"))
+        }
+    }
+
     @Test func fadt_fields_areHardwareReduced() throws {
         let image = try ACPITables.build(configuration(cpus: 1, devices: 1))
         let fadt = try #require(try tables(image)["FACP"])

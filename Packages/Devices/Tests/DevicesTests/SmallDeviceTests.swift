@@ -131,7 +131,7 @@ private final class Silent: RegionOps {
 
     @Test func devices_inOrder_getAscendingWindowsAndInterrupts() throws {
         let (bus, memory) = try make()
-        for index in 0..<10 {
+        for index in 0..<17 {
             let slot = try bus.allocate(name: "device \(index)")
             #expect(slot.base == 0xF010_0000 + UInt64(index) * 0x200)
             #expect(slot.gsi == SysBus.defaultInterrupts[index])
@@ -139,17 +139,20 @@ private final class Silent: RegionOps {
             try bus.place(.io(name: slot.name, size: 0x200, ops: Silent()), in: slot)
             #expect(memory.read(at: slot.base + 0x1FF, size: 1) == 0x5A)
         }
-        #expect(bus.slots.count == 10)
-        #expect(!bus.slots.contains { $0.gsi == 8 }, "IRQ 8 is the RTC's")
+        #expect(bus.slots.count == 17)
+        #expect(!bus.slots.contains { $0.gsi == CMOSRTC.gsi || $0.gsi == PowerButton.gsi || $0.gsi == Serial16550.gsi })
+        #expect(bus.slots.allSatisfy { $0.gsi < 24 }, "KVM's I/O APIC has 24 inputs")
+        #expect(bus.slots[9].virtioMMIOCommandLineWord == "virtio_mmio.device=512@0xf0101200:15")
+        #expect(bus.slots[10...].allSatisfy { $0.virtioMMIOCommandLineWord == nil && $0.acpiDevice.gsi == $0.gsi })
         #expect(bus.slots[0].virtioMMIOCommandLineWord == "virtio_mmio.device=512@0xf0100000:5")
         #expect(bus.slots[1].acpiDevice == .init(base: 0xF010_0200, size: 0x200, gsi: 6))
     }
 
     @Test func exhaustion_namesTheDevice() throws {
         let (bus, _) = try make()
-        for index in 0..<10 { _ = try bus.allocate(name: "device \(index)") }
-        #expect(throws: SysBusError.interruptsExhausted(device: "disk10")) { try bus.allocate(name: "disk10") }
-        #expect(SysBusError.interruptsExhausted(device: "disk10").description.contains("disk10"))
+        for index in 0..<17 { _ = try bus.allocate(name: "device \(index)") }
+        #expect(throws: SysBusError.interruptsExhausted(device: "disk17", limit: 17)) { try bus.allocate(name: "disk17") }
+        #expect(SysBusError.interruptsExhausted(device: "disk17", limit: 17).description == "no interrupt is left for device disk17: 17 devices fit")
         let (narrow, _) = try make(window: 0xF010_0000..<0xF010_0500)
         _ = try narrow.allocate(name: "a")
         _ = try narrow.allocate(name: "b")
@@ -158,7 +161,7 @@ private final class Silent: RegionOps {
 
     @Test func release_givesWindowAndInterruptBack() throws {
         let (bus, _) = try make()
-        let slots = try (0..<10).map { try bus.allocate(name: "device \($0)") }
+        let slots = try (0..<17).map { try bus.allocate(name: "device \($0)") }
         bus.release(slots[3])
         bus.release(slots[3])
         let again = try bus.allocate(name: "again")

@@ -167,7 +167,7 @@ import Testing
         return guest
     }
 
-    @Test(arguments: [UInt8(5), 16, 23]) func interruptLine_pulse_interruptsTheGuestOncePerEdge(gsi: UInt8) throws {
+    @Test(arguments: [UInt8(5), 16, 17, 23]) func interruptLine_pulse_interruptsTheGuestOncePerEdge(gsi: UInt8) throws {
         let guest = try waitingGuest(gsi: gsi)
         let line = try guest.machine.makeInterruptLine(gsi: UInt32(gsi))
         #expect(guest.run() == .portOut(port: 0xE0, size: 1, count: 1))

@@ -51,7 +51,7 @@ import Testing
             }
         }
         #expect(devices.count == SysBus.defaultInterrupts.count)
-        #expect(failure == .bus(.interruptsExhausted(device: "disk10")))
+        #expect(failure == .bus(.interruptsExhausted(device: "disk17", limit: 17)))
         #expect(board.bus.slots.count == devices.count)
         for device in devices { device.detach() }
     }

@@ -6,8 +6,10 @@ internal import Synchronization
 ///
 /// Any thread may call it, but devices are placed in the order of the calls, which decides their addresses.
 public final class SysBus: Sendable {
-    /// ISA interrupts for devices: GSI 5...15 as in StratoVirt, but not 8, which is the RTC's: Linux claims it unshared.
-    public static let defaultInterrupts: [UInt32] = [5, 6, 7, 9, 10, 11, 12, 13, 14, 15]
+    /// First the ISA interrupts: GSI 5...15 as in StratoVirt, but not 8, which is the RTC's: Linux claims it unshared. Then the inputs of the I/O APIC that no ISA
+    /// interrupt is connected to, without 16, the power button's. KVM's initial routing and the MADT (GSI base 0) give GSI n input n, and the DSDT says
+    /// that it is an edge (ACPI 6.5 section 6.4.3.6); a kernel without ACPI cannot use these.
+    public static let defaultInterrupts: [UInt32] = [5, 6, 7, 9, 10, 11, 12, 13, 14, 15] + Array(17...23)
     /// Between the event register of the power button and the I/O APIC.
     public static let defaultWindow: Range<UInt64> = 0xF010_0000..<0xFEC0_0000
     /// Bytes of guest physical memory a virtio-mmio device takes.
@@ -28,6 +30,8 @@ public final class SysBus: Sendable {
     private let ports: Region
     private let machine: any VirtualMachine
     private let window: Range<UInt64>
+    /// How many devices the interrupts are enough for.
+    public let capacity: Int
     private let state: Mutex<State>
 
     /// `memory` and `ports` are containers in which offset 0 is guest physical address 0 and port 0.
@@ -39,6 +43,7 @@ public final class SysBus: Sendable {
         self.ports = ports
         self.machine = machine
         self.window = window
+        capacity = interrupts.count
         state = Mutex(State(freeInterrupts: interrupts.reversed()))
     }
 
@@ -48,7 +53,7 @@ public final class SysBus: Sendable {
             guard let base = Self.lowestFree(in: window, besides: state.reservations) else {
                 throw .addressesExhausted(device: name)
             }
-            guard let gsi = state.freeInterrupts.popLast() else { throw .interruptsExhausted(device: name) }
+            guard let gsi = state.freeInterrupts.popLast() else { throw .interruptsExhausted(device: name, limit: capacity) }
             state.reservations.append(Reservation(base: base, gsi: gsi))
             return (base, gsi)
         }

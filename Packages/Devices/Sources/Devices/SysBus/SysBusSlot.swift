@@ -8,14 +8,15 @@ public struct SysBusSlot: Sendable {
     public let base: UInt64
     /// Bytes in the window.
     public let size: UInt64
-    /// Global system interrupt, which is also the ISA interrupt number.
+    /// Global system interrupt; up to 15 also the ISA interrupt number.
     public let gsi: UInt32
     /// The interrupt's wire, an edge each time.
     public let line: any InterruptLine
 
-    /// For the kernel command line (Linux, Documentation/admin-guide/kernel-parameters.txt, virtio_mmio.device).
-    public var virtioMMIOCommandLineWord: String {
-        "virtio_mmio.device=\(size)@0x\(String(base, radix: 16)):\(gsi)"
+    /// For the kernel command line (Linux, Documentation/admin-guide/kernel-parameters.txt, virtio_mmio.device). Nil when the interrupt is not an ISA one: the word
+    /// names a Linux interrupt number, which without ACPI is known to be the GSI only for those.
+    public var virtioMMIOCommandLineWord: String? {
+        gsi > 15 ? nil : "virtio_mmio.device=\(size)@0x\(String(base, radix: 16)):\(gsi)"
     }
 
     /// For the DSDT.
@@ -24,7 +25,8 @@ public struct SysBusSlot: Sendable {
 
 /// Why a device found no place.
 public enum SysBusError: Error, Equatable, Sendable, CustomStringConvertible {
-    case interruptsExhausted(device: String)
+    /// `limit`: how many devices fit.
+    case interruptsExhausted(device: String, limit: Int)
     case addressesExhausted(device: String)
     case regionTooLarge(device: String)
     case interruptLine(device: String, HypervisorError)
@@ -32,7 +34,7 @@ public enum SysBusError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .interruptsExhausted(let device): "no interrupt is left for device \(device): too many devices"
+        case .interruptsExhausted(let device, let limit): "no interrupt is left for device \(device): \(limit) devices fit"
         case .addressesExhausted(let device): "no MMIO address is left for device \(device): too many devices"
         case .regionTooLarge(let device): "the registers of device \(device) do not fit into its MMIO window"
         case .interruptLine(let device, let error): "cannot connect the interrupt of device \(device): \(error)"

@@ -9,7 +9,7 @@ extension X86Platform {
     /// Kernel, initrd and tables into guest memory; the registers of the first vCPU.
     ///
     /// A kernel finds its virtio-mmio devices in the DSDT or, without ACPI, by words on its command line. A kernel that reads both claims each window once:
-    /// the second description finds it taken.
+    /// the second description finds it taken. Devices beyond the ISA interrupts are in the DSDT only.
     func loadGuest(_ config: VmConfig, topology: CPUTopology) throws(MachineError) -> X86RegisterImage {
         let slots = bus.slots
         let layout = try lift(MachineError.layout) { () throws(X86BootPlanError) in
@@ -17,7 +17,7 @@ extension X86Platform {
         }
         let apicIDs = (0..<topology.cpus).map { topology.apicID(of: $0) }
         try writeACPITables(apicIDs: apicIDs, slots: slots, hasSerial: config.serial != nil)
-        let words = [config.boot.kernelArguments] + slots.map(\.virtioMMIOCommandLineWord)
+        let words = [config.boot.kernelArguments] + slots.compactMap(\.virtioMMIOCommandLineWord)
         let boot = X86BootConfiguration(
             kernelPath: config.boot.kernel, initrdPath: config.boot.initrd,
             commandLine: words.filter { !$0.isEmpty }.joined(separator: " "), layout: layout, apicIDs: apicIDs,

@@ -88,7 +88,7 @@ extension VirtioMMIODevice {
     /// Sets DEVICE_NEEDS_RESET when the host does not let the event loop watch the device.
     @discardableResult
     func failIfUnwatched(_ state: inout State) -> Bool {
-        guard let failure = watching.withLock({ $0.failure }) else { return false }
+        guard let failure = watching.withLock({ $0.notificationFailure ?? $0.sourceFailure }) else { return false }
         if state.status.contains(.driverOK) { requestReset(&state, .hostFailure(failure)) }
         return true
     }

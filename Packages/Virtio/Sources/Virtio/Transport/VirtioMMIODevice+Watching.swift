@@ -13,8 +13,9 @@ struct Watching: Sendable {
     var session: UInt64 = 0
     /// What the running session asked for from another thread, not yet done.
     var requestedReset: QueueFault?
-    /// The host has refused to watch something. A device that nobody wakes must not go live.
-    var failure: Errno?
+    /// Why the host has refused to watch a notification, or a source. A device that nobody wakes must not go live.
+    var notificationFailure: Errno?
+    var sourceFailure: Errno?
 }
 
 extension VirtioMMIODevice {
@@ -38,7 +39,7 @@ extension VirtioMMIODevice {
             watching.requestedReset = nil
             for index in notifications.indices where watching.elsewhere[index] {
                 watching.elsewhere[index] = false
-                do throws(Errno) { try watchNotification(index, watching) } catch { watching.failure = error }
+                do throws(Errno) { try watchNotification(index, watching) } catch { watching.notificationFailure = error }
             }
         }
     }
@@ -60,7 +61,8 @@ extension VirtioMMIODevice {
     func watchSources(_ sources: [Int32]) {
         watching.withLock { watching in
             watching.sources = sources
-            do throws(Errno) { try watchSources(watching) } catch { watching.failure = error }
+            watching.sourceFailure = nil
+            do throws(Errno) { try watchSources(watching) } catch { watching.sourceFailure = error }
         }
     }
 

@@ -46,7 +46,7 @@ final class Guest {
     var availableIndex: UInt16 = 0
     var seenUsed: UInt16 = 0
 
-    init(_ fake: FakeStorage? = nil, options: VirtioBlock.Options = .init(), over real: (any BlockStorage)? = nil) throws {
+    init(_ fake: FakeStorage? = nil, options: VirtioBlock.Options = .init(), over real: (any BlockStorage)? = nil, slotIsEmpty: Bool = false) throws {
         space = AddressSpace(name: "memory", size: 1 << 40)
         let ram = try HostMemory.anonymous(size: Self.ramSize)
         try space.root.add(try Region.ram(name: "ram", size: Self.ramSize, memory: ram), at: 0)
@@ -56,7 +56,7 @@ final class Guest {
         self.fake = disk
         storage = real ?? disk
         transport = try VirtioMMIODevice(
-            name: "disk", device: VirtioBlock(storage: real ?? disk, options: options), memory: space.memory, line: line)
+            name: "disk", device: VirtioBlock(storage: slotIsEmpty ? nil : real ?? disk, options: options), memory: space.memory, line: line)
     }
 
     // MARK: Registers

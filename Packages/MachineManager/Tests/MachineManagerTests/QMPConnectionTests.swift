@@ -222,10 +222,3 @@ import Testing
         #expect(Clock.monotonicNanoseconds() - start < 5_000_000_000)
     }
 }
-
-/// Resident memory of this process.
-private func residentKiB() -> Int {
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-    return Int(line.split(separator: " ").dropFirst().first ?? "") ?? 0
-}

@@ -32,6 +32,21 @@ import Testing
         #expect(server.machine.nodes.isEmpty && server.machine.requests.isEmpty)
     }
 
+    /// The sessions of StratoVirt's documents: one id for both halves, no type, addresses in hexadecimal.
+    @Test func documentedSessionsOfStratoVirt_workAsWritten() {
+        let desk = Desk()
+        let session = [
+            ("blockdev-add", #"{"node-name":"drive-0","file":{"driver":"file","filename":"/path/to/block"},"cache":{"direct":true},"read-only":false}"#),
+            ("device_add", #"{"id":"drive-0","driver":"virtio-blk-mmio","addr":"0x1"}"#),
+            ("netdev_add", #"{"id":"net-0","ifname":"tap0"}"#),
+            ("device_add", #"{"id":"net-0","driver":"virtio-net-mmio","addr":"0x0"}"#),
+            ("device_del", #"{"id":"net-0"}"#), ("netdev_del", #"{"id":"net-0"}"#), ("device_del", #"{"id":"drive-0"}"#),
+            ("blockdev-del", #"{"node-name":"drive-0"}"#),
+        ]
+        for (command, arguments) in session { #expect(desk.say(command, arguments) == "{}", "\(command)") }
+        #expect(desk.machine.requests.isEmpty && desk.machine.nodes.isEmpty && desk.machine.netdevs.isEmpty)
+    }
+
     @Test(arguments: [
         (#""file":{"driver":"file","filename":"/x"}"#, VmConfig.Drive.AsyncIO.automatic, true),
         (#""file":{"driver":"file","filename":"/x"},"cache":{"direct":false}"#, .automatic, false),

@@ -21,7 +21,7 @@ extension QMPCommand {
 
     private static var netdevArguments: [QMPMember] {
         [
-            .required("id", .id), .required("type", .choice(["tap", "vhost-user"])), .optional("ifname", .id), .optional("path", .path),
+            .required("id", .id), .optional("type", .choice(["tap", "vhost-user"])), .optional("ifname", .id), .optional("path", .path),
             .optional("fd", .path), .optional("fds", .path), .optional("queues", .numeric(1...Int64(VmConfig.maximumQueuePairs))),
             .optional("vhost", .onOff), .optional("vhostfd", .path), .optional("vhostfds", .path), .optional("macnat", .onOff),
             .optional("chardev", .id), .optional("script", .path), .optional("downscript", .path), .optional("dnssearch", .any),
@@ -29,7 +29,9 @@ extension QMPCommand {
     }
 
     private static func addNetdev(_ arguments: QMPArguments, _ context: QMPContext) throws(QMPError) -> QMPAnswer {
-        guard arguments.text("type") == "tap" else { throw QMPError("netdev_add 'type' \(arguments.requiredText("type")): not supported yet") }
+        // StratoVirt's documents leave the type out.
+        let type = arguments.text("type") ?? "tap"
+        guard type == "tap" else { throw QMPError("netdev_add 'type' \(type): not supported yet") }
         guard arguments["chardev"] == nil else { throw QMPError("netdev_add: argument 'chardev' goes with type vhost-user, not with tap") }
         let keys = ["id", "ifname", "path", "fd", "fds", "queues", "vhost", "vhostfd", "vhostfds", "macnat"]
         let netdev: VmConfig.Netdev

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,4 +69,12 @@ long sys_poll_one(int fd, short events, int64_t nanoseconds) {
     struct timespec limit = { .tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000 };
     int result = ppoll(&entry, 1, &limit, NULL);
     return result < 0 ? -(long)errno : result == 0 ? 0 : entry.revents;
+}
+
+long sys_read_now(int fd, void *buffer, size_t count) {
+    struct iovec vector = { .iov_base = buffer, .iov_len = count };
+    ssize_t result = preadv2(fd, &vector, 1, -1, RWF_NOWAIT);
+    // Before Linux 5.8 an eventfd knows no RWF_NOWAIT.
+    if (result < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) result = read(fd, buffer, count);
+    return result < 0 ? -(long)errno : result;
 }

@@ -30,6 +30,8 @@ public struct Errno: Error, Equatable, Hashable, Sendable, CustomStringConvertib
     public static let addressInUse = Errno(EADDRINUSE)
     public static let brokenPipe = Errno(EPIPE)
     public static let notTypewriter = Errno(ENOTTY)
+    public static let connectionReset = Errno(ECONNRESET)
+    public static let tooManyFiles = Errno(EMFILE)
 }
 
 /// Turns the result of a `sys_` shim (a value, or a negated errno) into a value or a thrown `Errno`.

@@ -16,10 +16,11 @@ public final class EventFD: Sendable {
         _ = unsafe sys_write(file.raw, &one, 8)
     }
 
-    /// Takes the counter's value and leaves 0; 0 when nobody signalled.
+    /// Takes the counter's value and leaves 0; 0 when nobody signalled. Never waits, even when another process that was given the descriptor has made it blocking
+    /// and takes the value first.
     @discardableResult
     public func drain() -> UInt64 {
         var value: UInt64 = 0
-        return unsafe sys_read(file.raw, &value, 8) == 8 ? value : 0
+        return unsafe sys_read_now(file.raw, &value, 8) == 8 ? value : 0
     }
 }

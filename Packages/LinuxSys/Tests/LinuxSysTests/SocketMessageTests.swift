@@ -1,5 +1,6 @@
 import Glibc
 import LinuxSys
+import Synchronization
 import Testing
 
 @Suite struct SocketMessageTests {
@@ -156,5 +157,52 @@ import Testing
             let result = try pair.far.wait(for: .readable, nanoseconds: .max)
             #expect(result == .readable)
         }
+    }
+
+    @Test func eventFDThatAPeerMadeBlocking_stillNeverWaits() throws {
+        let event = try EventFD()
+        _ = fcntl(event.raw, F_SETFL, fcntl(event.raw, F_GETFL) & ~O_NONBLOCK)
+        #expect(event.drain() == 0)
+        event.signal()
+        #expect(event.drain() == 1)
+        #expect(event.drain() == 0)
+    }
+
+    @Test func gate_isReadableWhileOneIsAndSilentOnceItIsRemoved() throws {
+        let gate = try EventGate()
+        let pair = try Pair()
+        let event = try EventFD()
+        try gate.add(pair.far.raw)
+        try gate.add(event.raw)
+        #expect(gate.next() == nil)
+        event.signal()
+        #expect(gate.next() == event.raw)
+        _ = try pair.near.send([1])
+        // Both in turn.
+        #expect(Set([gate.next(), gate.next()]) == [pair.far.raw, event.raw])
+        event.drain()
+        #expect(gate.next() == pair.far.raw)
+        gate.remove(pair.far.raw)
+        #expect(gate.next() == nil)
+        gate.remove(pair.far.raw)
+        let loop = try EventLoop()
+        let seen = EventFD.Counter()
+        try loop.add(gate.raw, .readable) { _ in seen.add() }
+        loop.runOnce(timeoutMilliseconds: 0)
+        #expect(seen.value == 0)
+        event.signal()
+        loop.runOnce(timeoutMilliseconds: 0)
+        loop.runOnce(timeoutMilliseconds: 0)
+        #expect(seen.value >= 1)
+        loop.remove(gate.raw)
+    }
+}
+
+extension EventFD {
+    /// Counts calls.
+    fileprivate final class Counter: Sendable {
+        private let count = Atomic<Int>(0)
+        var value: Int { count.load(ordering: .relaxed) }
+        func add() { count.wrappingAdd(1, ordering: .relaxed) }
     }
 }

@@ -1,4 +1,4 @@
-// Socket messages with descriptors, and waiting for one descriptor. Results as in clinuxsys.h: the call's result, or -errno.
+// Talking to other processes without waiting for them: socket messages with descriptors, waits that end, reads that never wait. Results as in clinuxsys.h: the call's result, or -errno.
 #pragma once
 #include <stdint.h>
 #include <stddef.h>
@@ -14,3 +14,6 @@ long sys_receive_descriptors(int fd, void *_Nullable buffer, size_t count, int *
 
 // Waits for `events` (poll(2)) at most `nanoseconds`: the events that are there, 0 when the time is over.
 long sys_poll_one(int fd, short events, int64_t nanoseconds);
+
+// What is there now, whatever O_NONBLOCK says: another process that has the same open file may have cleared it. -EAGAIN when nothing is. For eventfds.
+long sys_read_now(int fd, void *_Nonnull buffer, size_t count);

@@ -20,3 +20,14 @@ public enum VhostError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 }
+
+extension VhostError {
+    /// For the transport, which knows error numbers only.
+    var errno: Errno {
+        switch self {
+        case .open(_, let errno), .notVhost(_, let errno), .refused(_, let errno): errno
+        case .tooOld: .notSupported
+        case .ring: .invalid
+        }
+    }
+}

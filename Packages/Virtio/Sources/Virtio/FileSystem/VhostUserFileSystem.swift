@@ -1,0 +1,77 @@
+public import AddressSpace
+internal import LinuxSys
+
+/// A shared folder (virtio 1.2, section 5.11): a program on the host, such as virtiofsd, serves FUSE requests of the guest over vhost-user. This
+/// process only introduces the two to each other.
+public final class VhostUserFileSystem: VirtioDevice {
+    /// Bytes of the configuration's `tag` field.
+    public static let tagLimit = 36
+    public static let requestQueueLimit = 64
+    /// How long to wait for a socket that is not there yet, nanoseconds: virtiofsd may have been started a moment ago.
+    public static let connectPatience: UInt64 = 1_000_000_000
+
+    private static let offered = VirtioFeature.version1 | VirtioFeature.indirectDescriptors | VirtioFeature.eventIndex
+    private static let queueSize: UInt16 = 128
+
+    public let deviceType: UInt32 = 26
+    public var features: UInt64 { backEnd.features & Self.offered }
+    /// The high priority queue, then the request queues (virtio 1.2, section 5.11.2).
+    public let queueSizes: [UInt16]
+    public var eventSources: [Int32] { [backEnd.eventSource] }
+    public var droppedRequests: UInt64 { 0 }
+
+    private let backEnd: VhostUser
+    /// Virtio 1.2, section 5.11.4: the tag, padded with zeros, and the number of request queues.
+    private let configuration: [UInt8]
+
+    /// Connects to the back end that listens at `path`, and asks what it can do; takes a few seconds at most. `tag` is the name that the guest mounts.
+    /// `memory` must be shared (`HostMemory.Options.shared`).
+    public static func connect(
+        path: String, tag: String, numRequestQueues: Int = 1, memory: GuestMemory
+    ) throws(FileSystemError) -> VhostUserFileSystem {
+        guard (1...tagLimit).contains(tag.utf8.count), !tag.utf8.contains(0) else { throw FileSystemError(tag: tag, reason: .badTag) }
+        guard (1...requestQueueLimit).contains(numRequestQueues) else { throw FileSystemError(tag: tag, reason: .badQueueCount(numRequestQueues)) }
+        do throws(VhostUserError) {
+            // Before the connection: the back end may serve one front end only.
+            _ = try VhostUserMemory.pieces(memory)
+            let connection = try VhostUserConnection.connect(path: path, patience: connectPatience)
+            return try VhostUserFileSystem(connection, tag: tag, numRequestQueues: numRequestQueues)
+        } catch {
+            throw FileSystemError(tag: tag, reason: .backEnd(error))
+        }
+    }
+
+    init(
+        _ connection: VhostUserConnection, tag: String, numRequestQueues: Int, limits: VhostUser.Limits = .init()
+    ) throws(VhostUserError) {
+        let queueCount = 1 + numRequestQueues
+        backEnd = try VhostUser(connection, name: FileSystemError.option(tag), queueCount: queueCount, limits: limits)
+        queueSizes = [UInt16](repeating: Self.queueSize, count: queueCount)
+        let name = Array(tag.utf8.prefix(Self.tagLimit))
+        let count = UInt32(clamping: numRequestQueues)
+        configuration =
+            name + [UInt8](repeating: 0, count: Self.tagLimit - name.count)
+            + stride(from: UInt32(0), to: 32, by: 8).map { UInt8(truncatingIfNeeded: count >> $0) }
+    }
+
+    public func readConfig(offset: Int, size: Int) -> UInt64 {
+        guard offset >= 0, (1...8).contains(size) else { return 0 }
+        var value: UInt64 = 0
+        for index in 0..<size where offset < configuration.count - index {
+            value |= UInt64(configuration[offset + index]) << UInt64(8 * index)
+        }
+        return value
+    }
+
+    /// Nothing is writable.
+    public func writeConfig(offset: Int, size: Int, value: UInt64) {}
+
+    public func activate(_ session: VirtioSession) { backEnd.activate(session) }
+    /// Only of a queue that the back end does not serve.
+    public func queueNotified(_ index: Int) -> ServiceResult { .idle }
+    public func eventSourceReady(_ descriptor: Int32) -> ServiceResult { backEnd.eventSourceReady() }
+    public func drain() -> ServiceResult { .idle }
+    public func stopQueue(_ index: Int) { backEnd.stopQueue(index) }
+    public func prepareReset() -> Bool { backEnd.prepareReset() }
+    public func reset() { backEnd.reset() }
+}

@@ -22,7 +22,8 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case network(NetError)
     case console(ConsoleError)
     case entropy(EntropyError)
-    case notYet(device: String)
+    case vsock(VsockError)
+    case share(FileSystemError)
     case iothread(id: String, Errno)
     case descriptor(option: String, InheritedDescriptorError)
     /// There is no drive, netdev or chardev with that id.
@@ -49,7 +50,8 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .network(let error): error.description
         case .console(let error): error.description
         case .entropy(let error): error.description
-        case .notYet(let device): "-device \(device): not supported yet"
+        case .vsock(let error): error.description
+        case .share(let error): error.description
         case .iothread(let id, let error): "-object iothread,id=\(id): cannot start the thread: \(error)"
         case .descriptor(let option, let error): "\(option): \(error)"
         case .noBackend(let device, let backend): "device '\(device)': there is nothing with the id '\(backend)'"

@@ -49,7 +49,8 @@ extension MicroVM {
         case .virtioSerial(let serial): try attach(try console(serial), device)
         case .serialPort: break
         case .virtioRng(let rng): try attach(try entropy(rng), device)
-        case .vhostVsock, .vhostUserFileSystem: throw .notYet(device: device.id)
+        case .vhostVsock(let vsock): try attach(try socket(vsock), device)
+        case .vhostUserFileSystem(let share): try attach(try fileSystem(share), device)
         }
     }
 
@@ -183,6 +184,22 @@ extension MicroVM {
         do throws(EntropyError) {
             return try VirtioRng(sourcePath: path, rate: rate)
         } catch { throw .entropy(error) }
+    }
+
+    private func socket(_ device: VmConfig.VhostVsock) throws(MachineError) -> sending VhostVsock {
+        var descriptor: Int32?
+        if let number = device.descriptor {
+            do throws(InheritedDescriptorError) { descriptor = try InheritedDescriptors.take(number).take() } catch {
+                throw .descriptor(option: "-device vhost-vsock-device", error)
+            }
+        }
+        do throws(VsockError) { return try VhostVsock.open(guestCID: device.guestCID, descriptor: descriptor) } catch { throw .vsock(error) }
+    }
+
+    private func fileSystem(_ device: VmConfig.VhostUserFileSystem) throws(MachineError) -> sending VhostUserFileSystem {
+        // The parser has checked that the chardev is a unix socket.
+        let path = chardevTable.unixPath(device.chardev) ?? ""
+        do throws(FileSystemError) { return try VhostUserFileSystem.connect(path: path, tag: device.tag, memory: memory.memory) } catch { throw .share(error) }
     }
 }
 

@@ -285,6 +285,46 @@ import Testing
         }
     }
 
+    @Test(arguments: [false, true]) func attachedDevice_sharesTheLoopWithItsTransport(hasLoopsOfItsOwn: Bool) throws {
+        let wire = try Wire()
+        let other = try EventLoop()
+        let thread = try OSThread.start(name: "net") { other.run() }
+        defer {
+            other.stop()
+            thread.join()
+        }
+        let guest = try NetGuest([wire], loops: hasLoopsOfItsOwn ? NetLoops(rx: other, tx: other) : nil, isAttached: true)
+        func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
+            for _ in 0..<1000 {
+                guest.loop.runOnce(timeoutMilliseconds: 1)
+                if try condition() { return true }
+            }
+            return false
+        }
+        for round in 0..<20 {
+            try #require(try guest.start())
+            try guest.post(8)
+            wire.send(Frame.make(60, seed: UInt8(round)))
+            #expect(try eventually { try guest.newUsed(0).count == 1 })
+            try guest.memory.write(at: NetGuest.data, bytes: [UInt8](repeating: 0, count: 12) + Frame.make())
+            try guest.add(1, [.readable(NetGuest.data, 72)])
+            guest.write(.queueNotify, 1)
+            #expect(try eventually { wire.receive() != nil })
+            // Commands are on the transport's loop.
+            try guest.memory.write(at: NetGuest.command, bytes: [0, 0, 1])
+            try guest.add(2, [.readable(NetGuest.command, 3), .writable(NetGuest.status, 1)])
+            guest.write(.queueNotify, 2)
+            #expect(try eventually { try guest.newUsed(2).count == 1 })
+            // A ruined ring is the transport's business.
+            if round % 2 == 1 {
+                try guest.offer(1, head: 999)
+                guest.write(.queueNotify, 1)
+                #expect(try eventually { guest.status.contains(.needsReset) })
+            }
+        }
+        guest.transport.detach()
+    }
+
     // MARK: Pairs
 
     @Test func pairs_areServedAsTheDriverAsks() throws {

@@ -40,19 +40,13 @@ final class NetPair {
         }
     }
 
-    /// Hands the queues to the kernel; false when it does not take them.
-    func serveInKernel(_ session: VirtioSession, _ vhost: VhostNet, tap: TapQueue, name: String) -> Bool {
+    /// Hands the queues to the kernel. When it throws, nobody serves them.
+    func serveInKernel(_ session: VirtioSession, _ vhost: VhostNet, tap: TapQueue) throws(VhostError) {
         stopServing()
-        do throws(VhostError) {
-            run = try vhost.start(session, pair: self, tap: tap, loop: receiver.loop)
-            // What was notified before the kernel looked.
-            session.notifications[receiveIndex].signal()
-            session.notifications[transmitIndex].signal()
-            return true
-        } catch {
-            Log.warn("-netdev \(name): \(error); packets are moved without vhost")
-            return false
-        }
+        run = try vhost.start(session, pair: self, tap: tap, loop: receiver.loop)
+        // What was notified before the kernel looked.
+        session.notifications[receiveIndex].signal()
+        session.notifications[transmitIndex].signal()
     }
 
     /// Nobody serves the queues when it returns, and nobody touches guest memory.

@@ -29,6 +29,8 @@ public final class VirtioNet: VirtioDevice {
     /// The tap's queues that the kernel gives packets to.
     private var enabled: [Bool] = []
     private var isLinkEnabled = true
+    /// A guest that resets the device in a loop must not fill the log: one line a back end.
+    private var hasWarned = false
 
     public init(options: NetOptions, backend: NetBackend?, loops: NetLoops) {
         self.options = options
@@ -89,6 +91,7 @@ public final class VirtioNet: VirtioDevice {
 
     private func adopt(_ backend: NetBackend?) {
         self.backend = backend
+        hasWarned = false
         enabled = [Bool](repeating: true, count: backend?.queues.count ?? 0)
         configuration.isLinkUp = isLinkEnabled && backend != nil
         setOffloads()
@@ -182,7 +185,12 @@ public final class VirtioNet: VirtioDevice {
             let tap = isActive && isLinkEnabled ? backend?.queues.dropFirst(pair.number).first : nil
             if let tap, let backend, let vhost = backend.vhost.dropFirst(pair.number).first, pair.receiveQueue != nil, pair.transmitQueue != nil {
                 if pair.isInKernel { continue }
-                if pair.serveInKernel(session, vhost, tap: tap, name: backend.name) { continue }
+                do throws(VhostError) {
+                    try pair.serveInKernel(session, vhost, tap: tap)
+                    continue
+                } catch {
+                    warn(backend, "\(error); packets are moved without vhost")
+                }
             }
             pair.stopKernel()
             pair.receiver.set(tap: tap, isOpen: tap != nil)
@@ -205,7 +213,7 @@ public final class VirtioNet: VirtioDevice {
             let wanted = index < activePairs
             guard enabled[index] != wanted else { continue }
             do throws(Errno) { try queue.setEnabled(wanted) } catch {
-                Log.warn("-netdev \(backend.name): queue \(index) of interface '\(backend.interface)' cannot be switched: \(error)")
+                warn(backend, "queue \(index) of interface '\(backend.interface)' cannot be switched: \(error)")
             }
             enabled[index] = wanted
         }
@@ -216,7 +224,12 @@ public final class VirtioNet: VirtioDevice {
         guard let backend, let first = backend.queues.first else { return }
         let offloads = session.map { TapQueue.offloads(for: $0.features, hasUFO: backend.hasUFO) } ?? 0
         do throws(Errno) { try first.setOffloads(offloads) } catch {
-            Log.warn("-netdev \(backend.name): the offloads of interface '\(backend.interface)' cannot be set: \(error)")
+            warn(backend, "the offloads of interface '\(backend.interface)' cannot be set: \(error)")
         }
+    }
+
+    private func warn(_ backend: NetBackend, _ text: @autoclosure () -> String) {
+        if !hasWarned { Log.warn("-netdev \(backend.name): \(text())") }
+        hasWarned = true
     }
 }

@@ -12,4 +12,8 @@ int nettest_down(const char *_Nonnull name);
 // Sees all frames that come from the tap's side, and sends to it. Non-blocking.
 int nettest_socket(const char *_Nonnull name);
 
+
+// How often the calling thread has called malloc(3) so far.
+long nettest_allocations(void);
+
 #endif

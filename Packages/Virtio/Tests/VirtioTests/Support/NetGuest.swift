@@ -1,4 +1,5 @@
 import AddressSpace
+import Devices
 import Glibc
 import HypervisorTesting
 import LinuxSys
@@ -89,7 +90,7 @@ final class NetGuest {
 
     init(
         _ wires: [Wire] = [], pairs: Int = 1, multiqueue: Bool = false, hasUFO: Bool = false, queueSize: UInt16 = 256, vhost: [VhostNet] = [], hasEvent: Bool = false,
-        loops: NetLoops? = nil
+        loops: NetLoops? = nil, isAttached: Bool = false
     ) throws {
         space = AddressSpace(name: "memory", size: 1 << 40)
         try space.root.add(try Region.ram(name: "ram", size: Self.ramSize, memory: try HostMemory.anonymous(size: Self.ramSize)), at: 0)
@@ -99,7 +100,14 @@ final class NetGuest {
         let options = NetOptions(mac: Frame.own, queuePairs: pairs, queueSize: queueSize, offersMultiqueue: multiqueue)
         let device = VirtioNet(
             options: options, backend: Self.backend(wires, hasUFO: hasUFO, vhost: vhost), loops: loops ?? NetLoops(rx: loop, tx: loop))
-        transport = try VirtioMMIODevice(name: "net", device: device, memory: space.memory, line: line)
+        if isAttached {
+            // Watched by the loop, as in a machine.
+            let ports = AddressSpace(name: "ports", size: 1 << 16)
+            let bus = SysBus(memory: space.root, ports: ports.root, machine: TestVirtualMachine())
+            transport = try VirtioMMIODevice.attach(device, name: "net", to: bus, memory: space.memory, loop: loop)
+        } else {
+            transport = try VirtioMMIODevice(name: "net", device: device, memory: space.memory, line: line)
+        }
         rings = [Ring](repeating: Ring(), count: 2 * pairs + 1)
     }
 

@@ -1,0 +1,57 @@
+import Foundation
+
+/// What /proc tells of a process.
+struct ProcessFacts {
+    let id: Int32
+
+    var isAlive: Bool {
+        // A zombie has ended; nobody has asked for its status yet.
+        guard let stat = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8) else { return false }
+        return !stat.contains(") Z ")
+    }
+
+    /// Where each open descriptor leads.
+    var descriptors: [Int: String] {
+        var found: [Int: String] = [:]
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/fd")) ?? [] {
+            if let number = Int(name) { found[number] = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(id)/fd/\(name)") }
+        }
+        return found
+    }
+
+    var workingDirectory: String? { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(id)/cwd") }
+
+    /// Resident KiB outside guest memory: mappings under 128 MiB.
+    var residentKiB: Int {
+        var total = 0, size = 0
+        for line in ((try? String(contentsOfFile: "/proc/\(id)/smaps", encoding: .utf8)) ?? "").split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count == 3, let number = Int(words[1]) else { continue }
+            if words[0] == "Size:" { size = number }
+            if words[0] == "Rss:", size < 128 << 10 { total += number }
+        }
+        return total
+    }
+}
+
+/// A program that has gone to the background.
+final class BackgroundProgram {
+    /// What the process that was started said and ended with.
+    let start: Program.Result
+    let pidFile: String
+    let facts: ProcessFacts
+
+    /// Starts it with `-daemonize -pidfile p`, in the folder's `p`.
+    init(_ arguments: [String], in folder: TemporaryFolder) throws {
+        pidFile = folder.path("p")
+        start = try Program.run(arguments + ["-daemonize", "-pidfile", pidFile], in: folder)
+        guard start.code == 0, let id = Int32((try? String(contentsOfFile: pidFile, encoding: .utf8)) ?? "") else {
+            throw Program.Failure(description: "did not start: \(start)")
+        }
+        facts = ProcessFacts(id: id)
+    }
+
+    deinit { if facts.isAlive { kill(facts.id, SIGKILL) } }
+
+    func waitForEnd() throws { try until("the daemon ends") { !facts.isAlive } }
+}

@@ -28,6 +28,7 @@ let package = Package(
                 .product(name: "Machine", package: "Machine"),
             ],
             path: "App/Sources", swiftSettings: strict),
+        .target(name: "CProgramTests", path: "Tests/CProgramTests"),
         .testTarget(name: "ProgramTests",
-            dependencies: [.product(name: "LinuxSys", package: "LinuxSys")], path: "Tests/Program"),
+            dependencies: ["CProgramTests", .product(name: "LinuxSys", package: "LinuxSys")], path: "Tests/Program"),
     ])

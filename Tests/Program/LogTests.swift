@@ -35,7 +35,7 @@ import Testing
         for line in lines { #expect(line.wholeMatch(of: form) != nil, "\(line)") }
         #expect(lines.first?.contains(":INFO: VmConfig is {machine: microvm, smp: 2/2, memory: 128 MiB, kernel: ran.bin") == true)
         for vcpu in 0...1 { #expect(lines.count { $0.contains(":INFO: vcpu\(vcpu) ") } == 1) }
-        #expect(lines.contains { $0.contains(":WARN: -chardev: nothing uses idle") })
+        #expect(lines.contains { $0.contains(":WARN: -chardev: nothing uses 'idle'") })
     }
 
     @Test func withoutFile_theLogGoesToStandardError() throws {

@@ -1,4 +1,6 @@
+import CProgramTests
 import Foundation
+import Synchronization
 import Testing
 
 /// The release binary that `make build` leaves, started with arguments; its output is collected while it runs.
@@ -15,47 +17,60 @@ final class Program {
         }
     }
 
-    private let process = Process()
-    private let input = Pipe()
+    let processID: Int32
+    private let input: FileHandle
     private let logs: TemporaryFolder
     private let outputFile: URL
     private let errorFile: URL
+    /// What waitpid(2) said; nil while it runs.
+    private let status = Mutex<Int32?>(nil)
 
+    /// Not by Foundation's Process: it leaves a descriptor open in the program to learn of its end, and then waits for that alone.
     init(_ arguments: [String], executable: String? = nil, in folder: TemporaryFolder) throws {
         logs = try TemporaryFolder()
         outputFile = logs.file("stdout")
         errorFile = logs.file("stderr")
-        for file in [outputFile, errorFile] { _ = FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil) }
-        process.executableURL = URL(filePath: try executable ?? Self.path)
-        process.arguments = arguments
-        process.currentDirectoryURL = folder.url
-        process.standardInput = input
-        process.standardOutput = try FileHandle(forWritingTo: outputFile)
-        process.standardError = try FileHandle(forWritingTo: errorFile)
-        try process.run()
+        let path = try executable ?? Self.path
+        let pipe = Pipe()
+        input = pipe.fileHandleForWriting
+        let words = ([path] + arguments).map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        processID = program_start(path, words, folder.url.path(percentEncoded: false), pipe.fileHandleForReading.fileDescriptor,
+                                  outputFile.path(percentEncoded: false), errorFile.path(percentEncoded: false))
+        guard processID > 0 else { throw Failure(description: "cannot start \(path): \(String(cString: strerror(-processID)))") }
     }
 
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+    deinit {
+        guard isRunning else { return }
+        kill(processID, SIGKILL)
+        waitpid(processID, nil, 0)
+    }
 
-    var processID: Int32 { process.processIdentifier }
-    var isRunning: Bool { process.isRunning }
+    var isRunning: Bool {
+        status.withLock { status in
+            var new: Int32 = 0
+            if status == nil, waitpid(processID, &new, WNOHANG) == processID { status = new }
+            return status == nil
+        }
+    }
+
     var outputBytes: [UInt8] { (try? Array(Data(contentsOf: outputFile))) ?? [] }
     var output: String { String(decoding: (try? Data(contentsOf: outputFile)) ?? Data(), as: UTF8.self) }
     var error: String { String(decoding: (try? Data(contentsOf: errorFile)) ?? Data(), as: UTF8.self) }
 
-    func type(_ text: String) { try? input.fileHandleForWriting.write(contentsOf: Data(text.utf8)) }
-    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+    func type(_ text: String) { try? input.write(contentsOf: Data(text.utf8)) }
+    func signal(_ number: Int32) { if isRunning { kill(processID, number) } }
 
     /// Waits for the end of the process; the limit is far above what any case needs, so that only a hang meets it.
     func wait(seconds: Double = 60) throws -> Result {
-        try until("the program ends", seconds: seconds) { !process.isRunning }
+        try until("the program ends, \(output) \(error)", seconds: seconds) { !isRunning }
+        let status = status.withLock { $0 } ?? 0
         // A negative code stands for the signal that killed it.
-        let code = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
-        return Result(code: code, output: output, error: error)
+        return Result(code: status & 0x7f == 0 ? status >> 8 & 0xff : -(status & 0x7f), output: output, error: error)
     }
 
     func waitForOutput(_ text: String) throws {
-        try until("output \(text.debugDescription), have \(output.debugDescription) and error \(error.debugDescription)") { output.contains(text) || !process.isRunning }
+        try until("output \(text.debugDescription), have \(output.debugDescription) and error \(error.debugDescription)") { output.contains(text) || !isRunning }
         guard output.contains(text) else { throw Failure(description: "ended before \(text.debugDescription): \(output) \(error)") }
     }
 

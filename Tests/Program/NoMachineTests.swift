@@ -16,7 +16,8 @@ import Testing
 
     @Test func queries_areAnswered() throws {
         let client = try QMPClient.greeted(path: socket)
-        for command in ["qmp_capabilities", "query-version", "query-status", "query-commands", "query-cpus", "query-hotpluggable-cpus"] {
+        for command in ["qmp_capabilities", "query-version", "query-status", "query-commands", "query-cpus", "query-hotpluggable-cpus", "query-events", "query-kvm",
+                        "query-machines", "query-target", "query-qmp-schema", "query-iothreads", "query-chardev", "query-block"] {
             #expect(try client.execute(command)["return"] != nil, "\(command)")
         }
         let status = try client.execute("query-status")["return"] as? QMPClient.Message
@@ -31,6 +32,8 @@ import Testing
             let error = try client.execute(command)["error"] as? QMPClient.Message
             #expect(error?["desc"] as? String == "machine type none has no guest", "\(command)")
         }
+        try client.send("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"x\"}}")
+        #expect((try client.receive()["error"] as? QMPClient.Message)?["class"] as? String == "DeviceNotFound")
         #expect(program.isRunning)
     }
 
@@ -55,6 +58,7 @@ import Testing
         let copy = "mkdir -p \(jail)/dev && cp '\(try Program.path)' \(jail)/stratovirt && cp -a /dev/null \(jail)/dev/"
         let jailed = try Program(["-c", "\(copy) && exec chroot \(jail) /stratovirt -machine none -qmp unix:r.sock,server,nowait"], executable: "/bin/sh", in: folder)
         let client = try QMPClient.greeted(path: jail + "/r.sock")
+        #expect((try client.execute("query-kvm")["return"] as? QMPClient.Message)?["present"] as? Bool == false)
         #expect(try client.execute("quit")["return"] != nil)
         #expect(try jailed.wait().code == 0)
     }

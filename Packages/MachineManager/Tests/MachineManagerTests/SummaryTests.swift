@@ -16,16 +16,4 @@ import Testing
             + "drives: [d /disk read-only], devices: [blk], paused}")
         #expect(try self.config("-machine none -qmp tcp:127.0.0.1:4444,server,nowait").summary == "{machine: none, qmp: [tcp:127.0.0.1:4444]}")
     }
-
-    @Test func whatNoDeviceUses_isNamed() throws {
-        let config = try config("-kernel /k -initrd /i -qmp unix:/q,server,nowait -drive id=d1,file=/1,direct=off -drive id=d2,file=/2,direct=off "
-            + "-device virtio-blk-device,drive=d2,id=b,iothread=io2 -netdev tap,id=n1,ifname=t1 -netdev tap,id=n2,ifname=t2 -device virtio-net-device,netdev=n1,id=n "
-            + "-chardev pty,id=c1 -chardev pty,id=c2 -device virtio-serial-device,id=s -device virtconsole,chardev=c2,id=v,nr=0 "
-            + "-object rng-random,id=r1,filename=/r -object rng-random,id=r2,filename=/r -device virtio-rng-device,rng=r2,id=rng "
-            + "-object iothread,id=io1 -object iothread,id=io2")
-        let sentences = config.unusedParts.joined(separator: "\n")
-        for unused in ["c1", "d1", "n2", "r1", "io1"] { #expect(sentences.contains(unused)) }
-        for used in ["c2", "d2", "n1", "r2", "io2"] { #expect(!sentences.contains(used)) }
-        #expect(config.unusedParts.count == 5)
-    }
 }

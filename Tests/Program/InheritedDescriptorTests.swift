@@ -19,7 +19,6 @@ import Testing
     private func running(_ redirections: String, _ more: String = "") throws -> Program {
         let program = try Program(["-c", "exec '\(try Program.path)' \(Self.options) \(more) \(redirections)"], executable: "/bin/sh", in: folder)
         try program.waitForOutput("up")
-        _ = try QMPClient.greeted(path: folder.path("q.sock"))
         return program
     }
 

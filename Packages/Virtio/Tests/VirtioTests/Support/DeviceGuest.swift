@@ -123,6 +123,8 @@ final class DeviceGuest {
             entries.append(UsedEntry(id: try memory.load(UInt32.self, at: at), length: try memory.load(UInt32.self, at: at + 4)))
             seenUsed[queue] &+= 1
         }
+        // With the event index: an interrupt for the next one, please.
+        try memory.store(seenUsed[queue], at: place.availableRing + 4 + 2 * UInt64(queueSize))
         return entries
     }
 

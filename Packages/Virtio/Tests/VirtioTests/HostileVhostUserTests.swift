@@ -307,6 +307,95 @@ import Testing
         #expect(try fixture.guest.start(queues: [0, 1]))
     }
 
+    // MARK: Shared eventfds
+
+    /// A descriptor that was sent has the same open file at both ends, and so the same O_NONBLOCK.
+    @Test(.timeLimit(.minutes(1))) func backEndThatMakesSharedEventsBlocking_holdsNobodyUp() throws {
+        let fixture = try VhostUserFixture(hasEvent: false)
+        defer { fixture.backEnd.stop() }
+        try fixture.guest.start(queues: [0, 1])
+        #expect(fixture.backEnd.waitFor(.setRingEnable, count: 2))
+        let kicks = [try #require(fixture.backEnd.kick(0)), try #require(fixture.backEnd.kick(1))]
+        for kick in kicks {
+            var count = [UInt8](repeating: 0, count: 8)
+            _ = Glibc.read(kick, &count, 8)
+            _ = fcntl(kick, F_SETFL, 0)
+            // Full: the next one who adds to it waits.
+            try OwnedFDBorrow.write(kick, [0xfe] + [UInt8](repeating: 0xff, count: 7))
+        }
+        // Empty: the next one who reads waits.
+        for event in [try #require(fixture.backEnd.call(0)), try #require(fixture.backEnd.errorEvent(0))] { _ = fcntl(event, F_SETFL, 0) }
+        fixture.guest.serveSources()
+        for _ in 0..<3 {
+            fixture.guest.write(.status, 0)
+            for index in 0..<2 { fixture.guest.transport.serveQueue(index) }
+            for kick in kicks { try OwnedFDBorrow.write(kick, [0xfe] + [UInt8](repeating: 0xff, count: 7)) }
+            #expect(try fixture.guest.start(queues: [0, 1]))
+            fixture.guest.transport.drain()
+            fixture.guest.serveSources()
+            // To be full again after the reset.
+            var count = [UInt8](repeating: 0, count: 8)
+            for kick in kicks { _ = Glibc.read(kick, &count, 8) }
+        }
+        fixture.guest.write(.status, 0)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func backEndThatInterruptsWithoutEnd_leavesTheLoopToOthers() throws {
+        let fixture = try VhostUserFixture(hasEvent: false)
+        defer { fixture.backEnd.stop() }
+        try fixture.guest.start(queues: [0, 1])
+        #expect(fixture.backEnd.waitFor(.setRingEnable, count: 2))
+        let call = try #require(fixture.backEnd.call(0))
+        let isDone = Atomic<Bool>(false)
+        let flood = try OSThread.start(name: "flood") {
+            var one: UInt64 = 1
+            while !isDone.load(ordering: .relaxed) { _ = Glibc.write(call, &one, 8) }
+        }
+        // Each turn of the loop ends.
+        for _ in 0..<1000 { fixture.guest.serveSources() }
+        isDone.store(true, ordering: .relaxed)
+        flood.join()
+        #expect(fixture.guest.status.isLive)
+    }
+
+    // MARK: Anything
+
+    @Test(.timeLimit(.minutes(1)), arguments: 0..<60 as Range<UInt64>) func randomBackEnd_neverCostsMoreThanTheDevice(seed: UInt64) throws {
+        let generator = Mutex(SeededGenerator(seed: seed))
+        let script: FakeBackEnd.Script = { _, message in
+            generator.withLock { random in
+                switch Int.random(in: 0..<30, using: &random) {
+                case 0: .hangUp
+                case 1: .silent
+                case 2: .flood
+                case 3: .answerPartAndHangUp(Int.random(in: 0...20, using: &random))
+                case 4: .send((0..<Int.random(in: 1...64, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })
+                case 5: .send([UInt8](repeating: 0, count: 20), descriptors: Int.random(in: 1...9, using: &random))
+                case 6:
+                    // Nearly right.
+                    .send(
+                        [message.request, 5, 8, UInt32.random(in: 0...1, using: &random), UInt32.random(in: 0...1, using: &random)]
+                            .flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(8 * $0)) } })
+                case 7: .late(milliseconds: Int.random(in: 0...20, using: &random))
+                default: .normal
+                }
+            }
+        }
+        let fixture: VhostUserFixture
+        do { fixture = try VhostUserFixture(limits: Self.impatient, script) } catch is VhostUserError { return }
+        defer { fixture.backEnd.stop() }
+        for _ in 0..<3 {
+            try fixture.guest.start(queues: [0, 1])
+            for _ in 0..<5 {
+                fixture.guest.serveSources()
+                fixture.guest.transport.serveResetRequest()
+                Clock.sleep(nanoseconds: 500_000)
+            }
+            fixture.guest.write(.status, 0)
+            #expect(fixture.guest.status.rawValue == 0)
+        }
+    }
+
     /// The connection is given up: nothing more is watched, the guest may reset, and every later start says at once that the device needs a reset.
     private func expectDead(_ fixture: VhostUserFixture, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let guest = fixture.guest

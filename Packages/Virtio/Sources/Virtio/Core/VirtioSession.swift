@@ -17,6 +17,7 @@ public struct VirtioSession {
     public let control: SessionControl
 
     public func serveElsewhere(_ index: Int) { control.serveElsewhere(index) }
+    public func handOver(_ index: Int) { control.handOver(index) }
     public func requestReset(_ fault: QueueFault) { control.requestReset(fault) }
 }
 
@@ -34,6 +35,10 @@ public final class SessionControl: Sendable {
     /// here to `reset` the device's `queueNotified` is not called for it. Before `reset` returns the device must have stopped watching; the transport
     /// then watches again.
     public func serveElsewhere(_ index: Int) { transport?.serveElsewhere(index, session: session) }
+
+    /// As `serveElsewhere`, for a queue that another process serves, which gets the notification's descriptor: before it gets it. From then on, resets included, nothing
+    /// here adds to that notification; the queue is not notified after `activate`.
+    public func handOver(_ index: Int) { transport?.handOver(index, session: session) }
 
     /// Sets DEVICE_NEEDS_RESET soon, on the transport's loop. Of several requests the first counts.
     public func requestReset(_ fault: QueueFault) { transport?.postReset(fault, session: session) }

@@ -21,7 +21,7 @@ extension VirtioMMIODevice {
     /// does not stay readable.
     func serveEventSource(_ descriptor: Int32) {
         let isAgain = state.withLock { state in apply(state.device.eventSourceReady(descriptor), &state) }
-        if isAgain { for event in notifications { event.signal() } }
+        if isAgain { notifyAll() }
     }
 
     /// True when the device wants to go on later.

@@ -61,7 +61,7 @@ extension VirtioMMIODevice {
                 queues: queues, configurations: configurations, features: state.driverFeatures, memory: memory, interrupt: interrupt,
                 notifications: notifications, control: control))
         // A driver may have notified before DRIVER_OK, when nobody was listening.
-        for event in notifications { event.signal() }
+        notifyAll()
     }
 
     /// Sets DEVICE_NEEDS_RESET and tells the driver (virtio 1.2, section 2.1.2). Requests in flight end; no new ones are taken.

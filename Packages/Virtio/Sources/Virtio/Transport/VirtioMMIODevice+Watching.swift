@@ -7,6 +7,8 @@ struct Watching: Sendable {
     var placement: VirtioMMIODevice.Placement?
     /// Queues whose notifications somebody else watches for this session.
     var elsewhere: [Bool]
+    /// Queues whose notifications another process holds, once and for all: that it said it let go proves nothing.
+    var foreign: [Bool]
     /// The device's event sources, whether or not there is a loop.
     var sources: [Int32] = []
     /// The number of resets so far: a session is over when it has moved.
@@ -30,6 +32,20 @@ extension VirtioMMIODevice {
             watching.elsewhere[index] = true
             watching.placement?.loop.remove(notifications[index].raw)
         }
+    }
+
+    func handOver(_ index: Int, session: UInt64) {
+        serveElsewhere(index, session: session)
+        watching.withLock { watching in
+            if watching.foreign.indices.contains(index) { watching.foreign[index] = true }
+        }
+    }
+
+    /// As if the driver had notified every queue. Not those whose eventfd another process holds: it may have filled it and made it blocking, and whoever adds
+    /// to it would wait for ever.
+    func notifyAll() {
+        let foreign = watching.withLock { $0.foreign }
+        for (event, isForeign) in zip(notifications, foreign) where !isForeign { event.signal() }
     }
 
     /// The device was reset: what it watched itself is the transport's again.

@@ -63,7 +63,8 @@ public final class VirtioMMIODevice: RegionOps {
         for _ in device.queueSizes { events.append(try EventFD()) }
         notifications = events
         let queues = [QueueRegisters](repeating: QueueRegisters(), count: events.count)
-        watching = Mutex(Watching(elsewhere: [Bool](repeating: false, count: events.count), sources: device.eventSources))
+        let none = [Bool](repeating: false, count: events.count)
+        watching = Mutex(Watching(elsewhere: none, foreign: none, sources: device.eventSources))
         let features = device.features
         state = Mutex(State(device: device, offeredFeatures: features, queues: queues))
     }
@@ -106,7 +107,7 @@ public final class VirtioMMIODevice: RegionOps {
         if !state.status.contains(.driver) { state.offeredFeatures = state.device.features }
         failIfUnwatched(&state)
         // What waited for the change goes on.
-        if state.status.isLive { for event in notifications { event.signal() } }
+        if state.status.isLive { notifyAll() }
     }
 
     /// Serves what the driver has queued until nothing is left and nothing is in flight. Any thread; for a machine whose vCPUs are paused, and
@@ -124,7 +125,7 @@ public final class VirtioMMIODevice: RegionOps {
             }
             return true
         }
-        if isAgain { for event in notifications { event.signal() } }
+        if isAgain { notifyAll() }
     }
 
     /// The device's configuration space has changed: tells the driver (virtio 1.2, section 2.5).

@@ -98,6 +98,7 @@ final class VhostUser {
             return driver.requestReset(.hostFailure(error.errno))
         }
         session = Session(control: driver.control, interrupt: driver.interrupt, rings: rings.map(\.0))
+        for (index, _) in rings { driver.handOver(Int(index)) }
         do throws(VhostUserError) {
             do throws(Errno) { try gate.add(errorEvent.raw) } catch { throw .socket(error) }
             try start(rings, pieces, driver, connection)
@@ -105,7 +106,6 @@ final class VhostUser {
             fail(error)
             return driver.requestReset(.hostFailure(error.errno))
         }
-        for (index, _) in rings { driver.serveElsewhere(Int(index)) }
     }
 
     private func start(

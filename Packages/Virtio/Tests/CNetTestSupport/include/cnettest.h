@@ -13,7 +13,7 @@ int nettest_down(const char *_Nonnull name);
 int nettest_socket(const char *_Nonnull name);
 
 
-// How often the calling thread has called malloc(3) so far.
+// How often the calling thread has called malloc(3) so far; -1 where it cannot be counted.
 long nettest_allocations(void);
 
 #endif

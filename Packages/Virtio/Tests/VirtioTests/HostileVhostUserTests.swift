@@ -10,13 +10,15 @@ import Testing
     private static let impatient = VhostUser.Limits(start: 100_000_000, reset: 100_000_000, stop: 100_000_000)
 
     /// What the handshake ends with, and how long it took.
-    private func handshake(_ script: @escaping FakeBackEnd.Script) throws -> (error: VhostUserError?, nanoseconds: UInt64) {
+    private func handshake(
+        limits: VhostUser.Limits = VhostUserFixture.limits, _ script: @escaping FakeBackEnd.Script
+    ) throws -> (error: VhostUserError?, nanoseconds: UInt64) {
         let (backEnd, socket) = try FakeBackEnd.start(script)
         defer { backEnd.stop() }
         let start = Clock.monotonicNanoseconds()
         var caught: VhostUserError?
         do throws(VhostUserError) {
-            _ = try VhostUserFileSystem(VhostUserConnection(OwnedFD(adopting: socket)), tag: "t", numRequestQueues: 1, limits: Self.impatient)
+            _ = try VhostUserFileSystem(VhostUserConnection(OwnedFD(adopting: socket)), tag: "t", numRequestQueues: 1, limits: limits)
         } catch { caught = error }
         return (caught, Clock.monotonicNanoseconds() - start)
     }
@@ -40,14 +42,14 @@ import Testing
     @Test func silenceAfterEveryByteOfEveryAnswer_atStart_isBounded() throws {
         for request in Self.handshakeReplies {
             for count in [0, 1, 11, 12, 13, 19] {
-                let result = try handshake { _, message in
+                let result = try handshake(limits: Self.impatient) { _, message in
                     guard message.request == request.rawValue else { return .normal }
                     let words = [message.request, 5, 8, 1, 1]
                     let whole = words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(8 * $0)) } }
                     return .send(Array(whole.prefix(count)))
                 }
                 #expect(result.error == .silent, "\(request) after \(count) bytes")
-                #expect(result.nanoseconds < 2_000_000_000)
+                #expect(result.nanoseconds < 5_000_000_000)
             }
         }
     }
@@ -233,14 +235,14 @@ import Testing
         let start = Clock.monotonicNanoseconds()
         fixture.guest.write(.status, 0)
         let taken = Clock.monotonicNanoseconds() - start
-        #expect(taken >= 150_000_000 && taken < 2_000_000_000)
+        #expect(taken >= 150_000_000 && taken < 5_000_000_000)
         #expect(fixture.guest.status.rawValue == 0)
         try expectDead(fixture)
     }
 
     @Test func class28_resetThatWaits_leavesTheDevicesLockToOthers() throws {
         let fixture = try VhostUserFixture { _, message in
-            message.request == VhostUserRequest.getRingBase.rawValue ? .late(milliseconds: 150) : .normal
+            message.request == VhostUserRequest.getRingBase.rawValue ? .late(milliseconds: 500) : .normal
         }
         defer { fixture.backEnd.stop() }
         try fixture.guest.start(queues: [0, 1])
@@ -258,19 +260,20 @@ import Testing
         fixture.guest.write(.status, 0)
         isDone.store(true, ordering: .releasing)
         loop.join()
-        // Two rings, 150 ms each.
-        #expect(worst.load(ordering: .relaxed) < 100_000_000)
+        // Two rings, half a second each.
+        #expect(worst.load(ordering: .relaxed) < 400_000_000)
         // It was late, not dead.
         #expect(try fixture.guest.start(queues: [0, 1]))
         #expect(!fixture.guest.run(milliseconds: 20) { fixture.guest.status.contains(.needsReset) })
     }
 
     @Test func lateAcknowledgements_holdNobodyUp() throws {
-        let fixture = try VhostUserFixture { index, _ in index >= Self.handshakeCount ? .late(milliseconds: 15) : .normal }
+        let fixture = try VhostUserFixture { index, _ in index >= Self.handshakeCount ? .late(milliseconds: 40) : .normal }
         defer { fixture.backEnd.stop() }
         let start = Clock.monotonicNanoseconds()
         #expect(try fixture.guest.start(queues: [0, 1]))
-        #expect(Clock.monotonicNanoseconds() - start < 100_000_000)
+        // 16 messages, 40 ms each.
+        #expect(Clock.monotonicNanoseconds() - start < 400_000_000)
         // The reset comes while most of them are still due.
         fixture.guest.write(.status, 0)
         #expect(fixture.messages(of: .getRingBase).count == 2)
@@ -289,7 +292,7 @@ import Testing
             fixture.guest.write(.queueReady, 0)
         }
         let taken = Clock.monotonicNanoseconds() - start
-        #expect(taken >= 100_000_000 && taken < 1_000_000_000)
+        #expect(taken >= 100_000_000 && taken < 5_000_000_000)
         #expect(fixture.failsSoon())
         fixture.guest.write(.status, 0)
     }

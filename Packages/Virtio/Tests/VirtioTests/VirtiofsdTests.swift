@@ -60,7 +60,7 @@ struct VirtiofsdTests {
         let fuse = try FUSEGuest(daemon)
         try fuse.initialize()
         daemon.end()
-        #expect(fuse.guest.run(milliseconds: 3000) {
+        #expect(fuse.guest.run(milliseconds: 10_000) {
             fuse.guest.transport.serveResetRequest()
             return fuse.guest.status.contains(.needsReset)
         })
@@ -164,14 +164,14 @@ struct FUSEGuest {
         try guest.offer(1, chain(opcode: opcode, node: node, body, answer: answer))
         guest.kick(1)
         var used: [UsedEntry] = []
-        let came = try guest.run(milliseconds: 5000) {
+        let came = try guest.run(milliseconds: 20_000) {
             used = try guest.newUsed(1)
             return !used.isEmpty
         }
         try #require(came, "no answer to opcode \(opcode)")
         // The daemon interrupts the guest itself, after the used entry.
         var interrupts = guest.line.takeEvents()
-        guest.run(milliseconds: 1000) {
+        guest.run(milliseconds: 10_000) {
             interrupts += guest.line.takeEvents()
             return interrupts > 0
         }

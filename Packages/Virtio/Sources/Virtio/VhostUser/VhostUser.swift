@@ -49,6 +49,7 @@ final class VhostUser {
     /// Nil after a failure.
     private var connection: VhostUserConnection?
     private var session: Session?
+    private var hasLogged = false
 
     /// The only descriptor to be watched.
     var eventSource: Int32 { gate.raw }
@@ -93,8 +94,9 @@ final class VhostUser {
         guard let connection else { return driver.requestReset(.hostFailure(.brokenPipe)) }
         let pieces: [RAMMapping]
         do throws(VhostUserError) { pieces = try VhostUserMemory.pieces(driver.memory) } catch {
-            // Not the back end's fault.
-            Log.error("\(name): \(error)")
+            // Not the back end's fault. A guest that tries again and again must not fill the log.
+            if !hasLogged { Log.error("\(name): \(error)") }
+            hasLogged = true
             return driver.requestReset(.hostFailure(error.errno))
         }
         session = Session(control: driver.control, interrupt: driver.interrupt, rings: rings.map(\.0))

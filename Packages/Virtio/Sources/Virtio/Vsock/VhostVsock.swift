@@ -30,6 +30,8 @@ public final class VhostVsock: VirtioDevice {
     private let errorEvent: EventFD
     /// From an activation that the kernel took to the end of service.
     private var interrupt: VirtioInterrupt?
+    /// A guest that tries again and again must not fill the log.
+    private var hasLogged = false
 
     /// Reserves `guestCID` (3 to 2^32 - 1) with the kernel. `descriptor` is an open /dev/vhost-vsock, taken over also when this throws; nil: opened here.
     public static func open(guestCID: UInt64, descriptor: Int32? = nil) throws(VsockError) -> VhostVsock {
@@ -90,7 +92,8 @@ public final class VhostVsock: VirtioDevice {
             try kernel.perform(.setRunning(true))
         } catch {
             stop()
-            Log.error("-device vhost-vsock-device,guest-cid=\(guestCID): \(error)")
+            if !hasLogged { Log.error("-device vhost-vsock-device,guest-cid=\(guestCID): \(error)") }
+            hasLogged = true
             session.requestReset(.hostFailure(error.errno))
             return
         }

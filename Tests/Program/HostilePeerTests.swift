@@ -19,7 +19,8 @@ import Testing
         _ = try folder.image("disk.img", size: 1 << 20)
         program = try Program(["-m", "128", "-kernel", kernel, "-drive", "file=disk.img,id=d,direct=off", "-device", "virtio-blk-device,drive=d",
                                "-qmp", "unix:q.sock,server,nowait", "-chardev", "socket,id=m,path=m.sock,server,nowait", "-mon", "chardev=m,mode=control",
-                               "-serial", "socket,path=s.sock,server,nowait"], in: folder)
+                               "-serial", "socket,path=s.sock,server,nowait", "-chardev", "socket,id=c,path=c.sock,server,nowait",
+                               "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c,nr=0"], in: folder)
         good = try QMPClient.greeted(path: folder.path("m.sock"))
     }
 
@@ -140,6 +141,18 @@ import Testing
         }
         try guestRuns()
         try isWell()
+    }
+
+    /// A guest without a driver never takes what comes in.
+    @Test func console_floodsAndHangUps() throws {
+        let path = folder.path("c.sock")
+        try RawPeer(path: path).push([UInt8](repeating: 0x78, count: 16 << 20), seconds: 0.5)
+        for number in 0..<100 {
+            guard let socket = try? StreamSocket.connect(path: path) else { usleep(1_000); continue }
+            if number.isMultiple(of: 3) { _ = try? socket.send(Self.noise(1000, seed: UInt64(number))) }
+        }
+        try isWell()
+        try guestRuns()
     }
 
     @Test func everythingAtOnce_thenAQuietEnd() throws {

@@ -53,6 +53,15 @@ struct Payload {
         return (0..<4).reduce(load) { payload, _ in payload.adding([0xee, 0xc1, 0xe8, 0x08]) }
     }
 
+    /// After each byte that comes in on the serial port: the word at each address, lowest byte first. For ever.
+    /// again: mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; ...; jmp again
+    func printWordsOnInput(at addresses: [UInt32]) -> Payload {
+        let wait: [UInt8] = [0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7, 0x66, 0xba, 0xf8, 0x03, 0xec]
+        let words = addresses.reduce(Payload()) { $0.printWord(at: $1) }
+        let distance = Int32(truncatingIfNeeded: -(wait.count + words.bytes.count + 5))
+        return adding(wait + words.bytes + [0xe9] + Self.littleEndian(UInt32(bitPattern: distance)))
+    }
+
     private func adding(_ code: [UInt8]) -> Payload {
         var copy = self
         copy.bytes += code

@@ -56,6 +56,25 @@ final class QMPClient {
         return try receive()
     }
 
+    /// As above, with arguments as JSON.
+    func execute(_ command: String, _ arguments: String) throws -> Message {
+        try send("{\"execute\":\"\(command)\",\"arguments\":\(arguments)}")
+        return try receive()
+    }
+
+    /// Sends a command that must succeed; what it gives.
+    @discardableResult
+    func must(_ command: String, _ arguments: String = "{}") throws -> Any {
+        let answer = try execute(command, arguments)
+        guard let value = answer["return"] else { throw Program.Failure(description: "\(command) \(arguments): \(answer)") }
+        return value
+    }
+
+    /// Sends a command that must fail; the sentence.
+    func refused(_ command: String, _ arguments: String = "{}") throws -> String? {
+        (try execute(command, arguments)["error"] as? Message)?["desc"] as? String
+    }
+
     /// The next message, which must be an event of this name; its data.
     func event(_ name: String) throws -> Message {
         let message = try receive()

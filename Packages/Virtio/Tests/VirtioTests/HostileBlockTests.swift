@@ -2,6 +2,7 @@ import AddressSpace
 import BlockBackend
 import HypervisorTesting
 import LinuxSys
+import Synchronization
 import Testing
 @testable import Virtio
 
@@ -160,6 +161,43 @@ import Testing
         let busy = try RefillingGuest()
         #expect(busy.serveOnce() == .again)
         #expect(busy.rounds == VirtioBlock.maximumRounds)
+    }
+
+    /// A guest whose disk is slow stops its queue in each way that there is: its vCPU waits, the device's lock is free meanwhile, and what is in flight ends first.
+    @Test(arguments: [("reset", MMIORegister.status, UInt32(0)), ("failed", .status, 0x8f), ("queue", .queueReady, 0)])
+    func class28_stoppingTheQueueOfASlowDisk_holdsUpTheVCPUAlone(_ name: String, _ register: MMIORegister, _ value: UInt32) throws {
+        let guest = try Guest(FakeStorage(inFlightLimit: 2))
+        try guest.start()
+        guest.fake.isHolding = true
+        try guest.writeHeader(RequestType.read, sector: 0)
+        try guest.writeTable(guest.chain([.writable(Guest.Place.data, 512)]))
+        for _ in 0..<5 { try guest.offer(0) }
+        guest.serve()
+        #expect(guest.fake.inFlight == 2)
+        let transport = guest.transport
+        let fake = guest.fake
+        let vcpu = try OSThread.start(name: "vcpu") { transport.write(offset: register.rawValue, size: 4, value: UInt64(value)) }
+        func isWaiting() -> Bool { transport.state.withLock { $0.settling > 0 } }
+        while !isWaiting() { Clock.sleep(nanoseconds: 100_000) }
+        // Another thread gets the lock again and again, and starts nothing.
+        for _ in 0..<100 {
+            transport.serveQueue(0)
+            transport.serveEventSource(fake.completionFD)
+        }
+        #expect(isWaiting())
+        transport.state.withLock { _ in fake.release() }
+        while isWaiting() {
+            transport.serveEventSource(fake.completionFD)
+            Clock.sleep(nanoseconds: 100_000)
+        }
+        vcpu.join()
+        #expect(fake.inFlight == 0 && fake.started.count == 2)
+        let before = try guest.bytes(Guest.Place.used, 64)
+        transport.serveQueue(0)
+        #expect(try guest.bytes(Guest.Place.used, 64) == before)
+        #expect(try guest.newUsed().count == (name == "reset" ? 0 : 2))
+        #expect(try guest.start())
+        #expect(try guest.request(RequestType.flush).status == BlockStatus.ok)
     }
 
     @Test func class11_deviceReleasedWithRequestsInFlight_waitsForThem() throws {

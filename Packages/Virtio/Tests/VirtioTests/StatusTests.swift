@@ -113,10 +113,12 @@ import Testing
         try guest.writeTable(guest.chain([]))
         try guest.offer(0)
         guest.serve()
+        guest.fake.reapsToHold = 3
         guest.write(.queueReady, 0)
+        #expect(guest.fake.reapsToHold == 0)
         #expect(guest.read(.queueReady) == 0)
         #expect(guest.fake.inFlight == 0)
-        guest.fake.isHolding = false
+        #expect(try guest.newUsed().count == 1)
         let before = try guest.bytes(Guest.Place.used, 64)
         try guest.offer(0)
         guest.serve()

@@ -277,7 +277,7 @@ import Testing
         let transport = bench.transport
         let vcpu = try OSThread.start(name: "vcpu") { transport.write(offset: MMIORegister.status.rawValue, size: 4, value: 0) }
         let limit = Date(timeIntervalSinceNow: 20)
-        while !transport.state.withLock({ $0.isResetting }), Date() < limit { usleep(100) }
+        while transport.state.withLock({ $0.settling }) == 0, Date() < limit { usleep(100) }
         // Not complete, so the status is not 0 yet (virtio 1.2, section 2.4); queues are not served, and registers do not change.
         #expect(bench.read(.status) == 15)
         _ = try bench.change { $0.notified = [] }

@@ -40,6 +40,7 @@ extension VirtioBlock {
 
     /// At most `left` requests.
     private func take(_ session: Session, _ left: inout UInt16) -> QueueFault? {
+        if isStopping { return nil }
         let queue = session.queue
         do {
             while left > 0, try queue.pop(into: chain) {

@@ -52,6 +52,8 @@ public final class VirtioBlock: VirtioDevice {
     let chain: DescriptorChain
     var slots: RequestSlots
     var session: Session?
+    /// The driver takes the queue back: nothing more is taken from it until the next session.
+    var isStopping = false
     /// Requests wait in the queue until a completion makes room. Never true when nothing is in flight.
     var isStalled = false
     /// Something was submitted since the storage was last told to start.
@@ -88,6 +90,7 @@ public final class VirtioBlock: VirtioDevice {
     public func writeConfig(offset: Int, size: Int, value: UInt64) {}
 
     public func activate(_ session: VirtioSession) {
+        isStopping = false
         guard let first = session.queues.first, let queue = first else { return }
         self.session = Session(
             queue: queue, features: session.features, memory: session.memory, interrupt: session.interrupt, control: session.control)
@@ -99,6 +102,13 @@ public final class VirtioBlock: VirtioDevice {
         guard let session else { return .idle }
         publish(session)
         return isStalled ? .again : .idle
+    }
+
+    public func prepareStop(_ index: Int) -> Bool {
+        isStopping = true
+        isStalled = false
+        if slots.inFlight > 0 { _ = eventSourceReady(-1) }
+        return slots.inFlight == 0
     }
 
     public func prepareReset() -> Bool {

@@ -32,8 +32,11 @@ public protocol VirtioDevice: AnyObject {
     /// For a paused machine: queues that are served elsewhere are served until they are empty.
     @discardableResult
     func drain() -> ServiceResult
-    /// The driver takes queue `index` back without a reset (QueueReady = 0, FAILED): waits until nothing in flight belongs to it, and does not
-    /// touch it any more. The default is `drain`.
+    /// The driver takes queue `index` back without a reset (QueueReady = 0, FAILED): nothing more is taken from it, what has ended is given back. True when
+    /// nothing in flight belongs to it, so that `stopQueue` will not wait. Called again until it is true, with the device's lock given up in between. The
+    /// default is true.
+    func prepareStop(_ index: Int) -> Bool
+    /// Waits until nothing in flight belongs to queue `index`, and does not touch it any more. The default is `drain`.
     func stopQueue(_ index: Int)
     /// The driver wants a reset: nothing new is started, and rings are not touched any more. True when nothing is in flight, so that
     /// `reset` will not wait. Called again until it is true, with the device's lock given up in between. The default is true.
@@ -43,6 +46,7 @@ public protocol VirtioDevice: AnyObject {
 }
 
 extension VirtioDevice {
+    public func prepareStop(_ index: Int) -> Bool { true }
     public func stopQueue(_ index: Int) { drain() }
     public func prepareReset() -> Bool { true }
 }

@@ -10,7 +10,7 @@ extension VirtioMMIODevice {
         let isAgain = state.withLock { state in
             // The loop was on its way here when the device took the queue elsewhere: hand the notification on.
             if isElsewhere(index) { return true }
-            guard state.status.isLive, !state.isResetting else { return false }
+            guard state.status.isLive, state.settling == 0 else { return false }
             return apply(state.device.queueNotified(index), &state)
         }
         // Behind whatever else is ready: the loop comes back to it.

@@ -48,16 +48,19 @@ extension VirtioMMIODevice {
         case .sharedMemorySelect: return
         default: break
         }
-        state.withLock { state in
+        let stopping: Range<Int> = state.withLock { state in
             // Another vCPU's reset is not complete yet; what this one writes would be lost with it.
-            if state.isResetting { return ignore() }
+            if state.settling > 0 {
+                ignore()
+                return 0..<0
+            }
             switch register {
             case .deviceFeaturesSelect: state.deviceFeaturesSelect = value
             case .driverFeaturesSelect: state.driverFeaturesSelect = value
             case .driverFeatures: writeDriverFeatures(&state, value)
             case .queueSelect: state.queueSelect = value
-            case .queueReady: writeQueueReady(&state, value)
-            case .status: writeStatus(&state, value)
+            case .queueReady: return writeQueueReady(&state, value)
+            case .status: return writeStatus(&state, value)
             case .queueSize: configure(&state) { $0.size = value }
             case .queueDescriptorLow: configure(&state) { Self.setLow(&$0.descriptorTable, value) }
             case .queueDescriptorHigh: configure(&state) { Self.setHigh(&$0.descriptorTable, value) }
@@ -67,7 +70,9 @@ extension VirtioMMIODevice {
             case .queueDeviceHigh: configure(&state) { Self.setHigh(&$0.usedRing, value) }
             default: ignore()
             }
+            return 0..<0
         }
+        if !stopping.isEmpty { stopAndWait(stopping) }
     }
 
     // MARK: Parts
@@ -105,18 +110,22 @@ extension VirtioMMIODevice {
         change(&state.queues[index].configuration)
     }
 
-    private func writeQueueReady(_ state: inout State, _ value: UInt32) {
-        guard let index = selected(state.queueSelect), value <= 1 else { return ignore() }
+    /// The queue that has to be stopped, if one has.
+    private func writeQueueReady(_ state: inout State, _ value: UInt32) -> Range<Int> {
+        guard let index = selected(state.queueSelect), value <= 1 else {
+            ignore()
+            return 0..<0
+        }
         let wanted = value == 1
         if state.status.acceptsQueues {
             state.queues[index].isReady = wanted
         } else if !wanted, state.queues[index].isReady {
             // The driver stops the queue and reads the register back: nothing touches the ring afterwards. Only a reset brings it back.
-            stopQueue(index, &state)
-            state.queues[index].isReady = false
+            return index..<index + 1
         } else if wanted != state.queues[index].isReady {
             ignore()
         }
+        return 0..<0
     }
 
     private func readConfig(_ offset: UInt64, _ size: Int) -> UInt64 {

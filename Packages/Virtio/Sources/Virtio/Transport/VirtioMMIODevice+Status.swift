@@ -2,7 +2,8 @@ internal import LinuxSys
 internal import Synchronization
 
 extension VirtioMMIODevice {
-    func writeStatus(_ state: inout State, _ value: UInt32) {
+    /// The queues that have to be stopped, if the driver gives up.
+    func writeStatus(_ state: inout State, _ value: UInt32) -> Range<Int> {
         switch state.status.request(writing: value) {
         case .reset:
             // `write` has taken it to `resetAndWait`.
@@ -15,9 +16,10 @@ extension VirtioMMIODevice {
             }
             if fails {
                 state.status.insert(.failed)
-                stopQueues(&state)
+                return state.queues.indices
             }
         }
+        return 0..<0
     }
 
     /// False when the device refuses the step: the driver reads the status back to find out.
@@ -74,17 +76,6 @@ extension VirtioMMIODevice {
         interrupt.raise(VirtioInterrupt.configurationChange)
     }
 
-    private func stopQueues(_ state: inout State) {
-        for index in state.queues.indices { stopQueue(index, &state) }
-    }
-
-    func stopQueue(_ index: Int, _ state: inout State) {
-        guard let queue = state.queues[index].queue else { return }
-        state.device.stopQueue(index)
-        // One that is served elsewhere is under a lock of the device, which has just stopped it.
-        if !isElsewhere(index) { queue.disable() }
-    }
-
     /// Sets DEVICE_NEEDS_RESET when the host does not let the event loop watch the device.
     @discardableResult
     func failIfUnwatched(_ state: inout State) -> Bool {
@@ -93,24 +84,60 @@ extension VirtioMMIODevice {
         return true
     }
 
-    /// Completes a reset once nothing is in flight. The wait is without the lock: a slow disk holds up the vCPU that resets its device, which must not reuse
-    /// its memory before, but not the event loop and with it everything else.
+    // MARK: Waiting for requests in flight
+
+    // Without the lock: a slow disk holds up the vCPU that resets its device or takes a queue back, which must not reuse its memory before, but not the event
+    // loop and with it everything else.
+
+    /// Completes a reset once nothing is in flight.
     func resetAndWait() {
-        while true {
-            let isDone = state.withLock { state in
-                state.isResetting = true
-                guard state.device.prepareReset() else { return false }
-                reset(&state)
-                state.isResetting = false
-                return true
+        settle({ state in state.device.prepareReset() }, { reset(&$0) })
+    }
+
+    /// The driver takes queues back: nothing touches their rings afterwards. Only a reset makes them usable again.
+    func stopAndWait(_ queues: Range<Int>) {
+        let session = watching.withLock { $0.session }
+        // Another vCPU's reset has done it.
+        func isOver() -> Bool { watching.withLock { $0.session } != session }
+        settle { state in
+            if isOver() { return true }
+            // All of them are asked, whatever the first says.
+            return queues.reduce(true) { isDone, index in
+                (state.queues[index].queue == nil || state.device.prepareStop(index)) && isDone
             }
-            if isDone { return }
-            // The loop's thread, or the next round, finds what has ended.
-            Clock.sleep(nanoseconds: Self.resetPollInterval)
+        } _: { state in
+            if isOver() { return }
+            for index in queues { stopQueue(index, &state) }
         }
     }
 
-    private static var resetPollInterval: UInt64 { 1_000_000 }
+    private func settle(_ isDone: (inout State) -> Bool, _ finish: (inout State) -> Void) {
+        var hasBegun = false
+        while true {
+            let ends = state.withLock { state in
+                if !hasBegun { state.settling += 1 }
+                guard isDone(&state) else { return false }
+                finish(&state)
+                state.settling -= 1
+                return true
+            }
+            if ends { return }
+            hasBegun = true
+            // The loop's thread, or the next round, finds what has ended.
+            Clock.sleep(nanoseconds: Self.settleInterval)
+        }
+    }
+
+    private static var settleInterval: UInt64 { 1_000_000 }
+
+    private func stopQueue(_ index: Int, _ state: inout State) {
+        if let queue = state.queues[index].queue {
+            state.device.stopQueue(index)
+            // One that is served elsewhere is under a lock of the device, which has just stopped it.
+            if !isElsewhere(index) { queue.disable() }
+        }
+        state.queues[index].isReady = false
+    }
 
     private func reset(_ state: inout State) {
         state.device.reset()

@@ -19,8 +19,8 @@ public final class VirtioMMIODevice: RegionOps {
         let device: any VirtioDevice
         /// Frozen while a driver negotiates or runs.
         var offeredFeatures: UInt64
-        /// A vCPU waits for requests in flight to end, without the lock, to complete a reset.
-        var isResetting = false
+        /// vCPUs that wait for requests in flight to end, without the lock, to complete a reset or to stop a queue.
+        var settling = 0
         var status: DeviceStatus = []
         var deviceFeaturesSelect: UInt32 = 0
         var driverFeaturesSelect: UInt32 = 0

@@ -121,7 +121,8 @@ import Testing
         bench.write(.queueNotify, 0)
         bench.turn()
         #expect(bench.transport.notifications[1].drain() > 0)
-        // A call that was on its way hands the notification on, and `drain` leaves the queue to its owner.
+        // A call that was on its way leaves the notification where it is, and `drain` leaves the queue to its owner.
+        bench.write(.queueNotify, 1)
         bench.transport.serveQueue(1)
         #expect(bench.transport.notifications[1].drain() == 1)
         bench.transport.drain()

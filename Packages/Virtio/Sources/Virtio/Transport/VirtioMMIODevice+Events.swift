@@ -6,10 +6,10 @@ extension VirtioMMIODevice {
     func serveQueue(_ index: Int) {
         guard index >= 0, index < notifications.count else { return }
         let event = notifications[index]
-        event.drain()
         let isAgain = state.withLock { state in
-            // The loop was on its way here when the device took the queue elsewhere: hand the notification on.
-            if isElsewhere(index) { return true }
+            // The loop was on its way here when the device took the queue elsewhere: the notification is left to whoever watches it now.
+            if isElsewhere(index) { return false }
+            event.drain()
             guard state.status.isLive, state.settling == 0 else { return false }
             return apply(state.device.queueNotified(index), &state)
         }

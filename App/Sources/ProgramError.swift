@@ -18,6 +18,7 @@ enum ProgramError: Error, CustomStringConvertible {
     var description: String {
         switch self {
         case .daemon(.brokenPipe): "-daemonize: nobody waits for the machine any more"
+        case .daemon(.noEntry): "-daemonize: there is no /dev/null"
         case .daemon(let error): "-daemonize: cannot go to the background: \(error)"
         case .pidFile(let path, .exists): "-pidfile: \(path) exists already"
         case .pidFile(let path, let error): "-pidfile: cannot create \(path): \(error)"

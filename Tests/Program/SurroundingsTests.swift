@@ -101,4 +101,61 @@ import Testing
         #expect(result.error == "stratovirt: the command line is not valid UTF-8\n")
         #expect(result.code == 1)
     }
+
+    private static let canUnshare = geteuid() == 0 && (try? Program(["-m", "true"], executable: "/usr/bin/unshare", in: TemporaryFolder()).wait().code) == 0
+
+    @Test(.enabled(if: canUnshare)) func kvmDeviceThatIsNone_isNamed() throws {
+        let result = try shell("exec unshare -m sh -c \"mount --bind /dev/null /dev/kvm && exec $B $A -kernel ran.bin\"")
+        #expect(result.error == "stratovirt: /dev/kvm is not a KVM device\n" && result.code == 1)
+        let absent = try shell("exec unshare -m sh -c \"mount -t tmpfs none /dev && exec $B $A -kernel ran.bin\"")
+        #expect(absent.error == "stratovirt: cannot open /dev/kvm: no such device; is the kvm module loaded?\n" && absent.code == 1)
+        #expect(!folder.names.contains("q.sock"))
+    }
+
+    @Test func jailWithoutAnything_andClosedStreams_stillAnswers() throws {
+        let jail = folder.path("jail")
+        let program = try Program(
+            ["-c", "mkdir \(jail) && cp '\(try Program.path)' \(jail)/stratovirt && exec chroot \(jail) /stratovirt -machine none -qmp unix:q.sock,server,nowait 0<&- 1>&- 2>&-"],
+            executable: "/bin/sh", in: folder)
+        let client = try QMPClient.greeted(path: jail + "/q.sock")
+        #expect(try client.execute("quit")["return"] != nil)
+        #expect(try program.wait().code == 0)
+    }
+
+    @Test func jailWithoutNull_cannotHoldADaemon() throws {
+        let jail = folder.path("jail")
+        let result = try shell("mkdir \(jail) && cp $B \(jail)/stratovirt && exec chroot \(jail) /stratovirt -machine none -qmp unix:q.sock,server,nowait -daemonize -pidfile p")
+        #expect(result.error == "stratovirt: -daemonize: there is no /dev/null\n" && result.code == 1)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: jail) == ["stratovirt"])
+    }
+
+    @Test func hugeEnvironment_isNoProblem() throws {
+        let result = try shell("for i in $(seq 1 200); do export X$i=$(head -c 4000 /dev/zero | tr '\\0' x); done; exec $B $A -kernel ran.bin -serial stdio")
+        #expect(result.code == 0 && result.output == "ran" && result.error == "")
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP]) func frozenMachine_endsWithASignal(_ signal: Int32) throws {
+        let program = try Program(["-kernel", "spin.bin", "-serial", "stdio", "-freeze"] + Self.options.split(separator: " ").map(String.init), in: folder)
+        let client = try QMPClient.greeted(path: folder.path("q.sock"))
+        #expect((try client.execute("query-status")["return"] as? QMPClient.Message)?["status"] as? String == "paused")
+        program.signal(signal)
+        #expect(try client.event("SHUTDOWN")["guest"] as? Bool == false)
+        let result = try program.wait()
+        #expect(result.code == 0 && result.output == "" && !folder.names.contains("q.sock"))
+    }
+
+    /// As Kata Containers starts it, with a guest that ends by itself.
+    @Test func kataCommandLine_runs() throws {
+        let line = "exec env -i STRATOVIRT_LOG_LEVEL=info '\(try Program.path)' -name sandbox-1 -uuid 6e5c8b46-3a0f-4f0c-a7f9-6f2f8a3a3d11 -smp 1 -m 256 -kernel ran.bin "
+            + "-append 'console=hvc0 root=/dev/vda pci=off reboot=k panic=1' -qmp unix:\(folder.path("qmp.socket")),server,nowait -D -disable-seccomp "
+            + "-machine type=microvm,dump-guest-core=off,mem-share=on -object rng-random,id=objrng0,filename=/dev/urandom "
+            + "-device virtio-rng-device,rng=objrng0,id=virtio-rng0 -device virtio-serial-device,id=virtio-serial0 "
+            + "-chardev socket,id=charconsole0,path=\(folder.path("console.socket")),server,nowait -device virtconsole,chardev=charconsole0,id=virtio-console0,nr=0 "
+            + "-device virtio-blk-device,drive=rootfs,id=virtio-blk0 -drive id=rootfs,file=disk.img,readonly=on,direct=off -serial stdio"
+        let result = try Program(["-c", line], executable: "/bin/sh", in: folder).wait()
+        #expect(result.code == 0 && result.output == "ran")
+        #expect(result.error.split(separator: "\n").allSatisfy { $0.contains(":INFO: ") || $0.contains(":WARN: ") }, "\(result.error)")
+        #expect(result.error.contains(":INFO: VmConfig is ") && result.error.contains(":INFO: vcpu0 "))
+        #expect(!folder.names.contains("qmp.socket") && !folder.names.contains("console.socket"))
+    }
 }

@@ -2,7 +2,7 @@ internal import CLinuxSys
 
 /// Text to standard output and standard error, unbuffered. Failures are ignored: there is nowhere to report them.
 public enum StandardStreams {
-    /// Opens /dev/null where standard input, output or error is closed: the next file would get its number, and with it what is meant for a terminal.
+    /// Opens /dev/null, or where there is none something that takes and gives nothing, where standard input, output or error is closed: the next file would get its number, and with it what is meant for a terminal.
     /// First thing in a program.
     public static func openMissing() { sys_open_standard_streams() }
 

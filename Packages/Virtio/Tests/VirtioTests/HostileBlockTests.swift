@@ -214,6 +214,29 @@ import Testing
         }
         #expect(storage.inFlight == 0)
     }
+
+    /// The device is the last to know the guest's memory.
+    @Test func class11_memoryOutlivesTheLastRequest() throws {
+        let storage = try MemoryWatcher()
+        weak var memory: GuestMemory?
+        do {
+            let space = AddressSpace(name: "memory", size: 1 << 40)
+            try space.root.add(try Region.ram(name: "ram", size: 1 << 20, memory: try HostMemory.anonymous(size: 1 << 20)), at: 0)
+            memory = space.memory
+            let device = VirtioBlock(storage: storage)
+            let queue = try SplitQueue(
+                QueueConfiguration(size: 8, descriptorTable: 0x1000, availableRing: 0x2000, usedRing: 0x3000), maximumSize: 256, features: 0, memory: space.memory)
+            device.activate(
+                VirtioSession(
+                    queues: [queue], configurations: [nil], features: 0, memory: space.memory, interrupt: VirtioInterrupt(line: TestInterruptLine(gsi: 5)),
+                    notifications: [], control: SessionControl(nil, session: 0)))
+            let watched = space.memory
+            storage.isAlive = { [weak watched] in watched != nil }
+        }
+        #expect(storage.drains == 1)
+        #expect(storage.wasAlive)
+        #expect(memory == nil)
+    }
 }
 
 /// A device that always has more to do.
@@ -291,4 +314,28 @@ private final class RefillingStorage: BlockStorage, @unchecked Sendable {
     }
     func reap(_ body: (UInt64, Int32) -> Void) {}
     func drain(_ body: (UInt64, Int32) -> Void) {}
+}
+
+/// Looks whether something still exists when it is drained.
+private final class MemoryWatcher: BlockStorage, @unchecked Sendable {
+    let sectorCount: UInt64 = 8
+    let isReadOnly = false
+    let supportsDiscard = false
+    let supportsWriteZeroes = false
+    let logicalBlockSize: UInt32 = 512
+    let inFlightLimit = 1
+    var completionFD: Int32 { event.raw }
+    private let event: EventFD
+    var isAlive: () -> Bool = { false }
+    var wasAlive = false
+    var drains = 0
+
+    init() throws { event = try EventFD() }
+    func submit(_ operation: BlockOperation) {}
+    func kick() {}
+    func reap(_ body: (UInt64, Int32) -> Void) {}
+    func drain(_ body: (UInt64, Int32) -> Void) {
+        drains += 1
+        wasAlive = isAlive()
+    }
 }

@@ -34,8 +34,6 @@ public final class VirtioBlock: VirtioDevice {
         let queue: SplitQueue
         /// What was negotiated.
         let features: UInt64
-        /// Keeps guest RAM mapped while the kernel may be writing to it (the class of Cloud Hypervisor issue 7955).
-        let memory: GuestMemory
         let interrupt: VirtioInterrupt
         let control: SessionControl
         /// The driver never sends FLUSH, so each write is flushed before it is reported.
@@ -52,6 +50,9 @@ public final class VirtioBlock: VirtioDevice {
     let chain: DescriptorChain
     var slots: RequestSlots
     var session: Session?
+    /// Keeps guest RAM mapped while the kernel may be writing to it (the class of Cloud Hypervisor issue 7955): from activation to the end of the last
+    /// request, which may be later than the session's.
+    private var memory: GuestMemory?
     /// The driver takes the queue back: nothing more is taken from it until the next session.
     var isStopping = false
     /// Requests wait in the queue until a completion makes room. Never true when nothing is in flight.
@@ -92,8 +93,8 @@ public final class VirtioBlock: VirtioDevice {
     public func activate(_ session: VirtioSession) {
         isStopping = false
         guard let first = session.queues.first, let queue = first else { return }
-        self.session = Session(
-            queue: queue, features: session.features, memory: session.memory, interrupt: session.interrupt, control: session.control)
+        memory = session.memory
+        self.session = Session(queue: queue, features: session.features, interrupt: session.interrupt, control: session.control)
     }
 
     public func drain() -> ServiceResult {
@@ -124,5 +125,6 @@ public final class VirtioBlock: VirtioDevice {
         medium.storage?.drain { token, _ in slots.release(Int(truncatingIfNeeded: token)) }
         isStalled = false
         needsKick = false
+        memory = nil
     }
 }

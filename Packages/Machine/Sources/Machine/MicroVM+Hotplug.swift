@@ -85,7 +85,7 @@ extension MicroVM {
             throw .failed("iothreads are possible only for a device of the command line")
         }
         let backend = try control { () throws(MachineError) in try takeBackend(of: device.netdev, for: device.id) }
-        networkSlots[index].transport.update(VirtioNet.self) { $0.replaceBackend(backend) }
+        networkSlots[index].transport.update(VirtioNet.self) { $0.replaceBackend(backend, mac: device.mac ?? Self.defaultMAC(index)) }
         networkSlots[index].occupant = .init(device: device.id, backend: device.netdev)
         networkSlots[index].transport.configurationChanged()
     }
@@ -112,7 +112,7 @@ extension MicroVM {
                 drives[node].image = nil
             }
         } else if let index = networkSlots.firstIndex(where: { $0.occupant?.device == id }) {
-            networkSlots[index].transport.update(VirtioNet.self) { $0.replaceBackend(nil) }
+            networkSlots[index].transport.update(VirtioNet.self) { $0.replaceBackend(nil, mac: Self.defaultMAC(index)) }
             networkSlots[index].occupant = nil
             networkSlots[index].transport.configurationChanged()
             for node in netdevs.indices where netdevs[node].device == id { netdevs[node].device = nil }

@@ -252,6 +252,23 @@ import Testing
         #expect(try guest.newUsed(0) == [])
     }
 
+    @Test func deviceWithAnAddressOfItsOwn_showsItAtOnce_andADriverGoesOnWithTheOldOneUntilItResets() throws {
+        let guest = try NetGuest()
+        #expect(try guest.start())
+        let old = guest.device { $0.filter.mac }
+        let plugged = MACAddress(0x02, 0, 0, 0, 0, 7)
+        let wire = try Wire()
+        guest.device { $0.replaceBackend(NetGuest.backend([wire]), mac: plugged) }
+        #expect((0..<6).map { guest.config(UInt64($0), 1) } == [2, 0, 0, 0, 0, 7])
+        #expect(guest.device { $0.filter.mac } == old)
+        // Another back end alone changes no address, nor does a reset.
+        guest.device { $0.replaceBackend(nil) }
+        guest.write(.status, 0)
+        #expect(guest.config(5, 1) == 7)
+        #expect(try guest.start())
+        #expect(guest.device { $0.filter.mac } == plugged)
+    }
+
     @Test func linkDown_stopsBothDirectionsAndForgetsWhatCame() throws {
         let wire = try Wire()
         let guest = try NetGuest([wire])

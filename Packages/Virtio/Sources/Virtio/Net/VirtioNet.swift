@@ -1,4 +1,4 @@
-internal import LinuxSys
+public import LinuxSys
 internal import Synchronization
 
 /// A virtio network device (virtio 1.2, section 5.1) over the queues of a tap, or over none: then the link is down, and what the driver sends goes nowhere.
@@ -18,6 +18,8 @@ public final class VirtioNet: VirtioDevice {
     let options: NetOptions
     let pairs: [NetPair]
     let controlChain: DescriptorChain
+    /// What a driver finds after a reset; commands change only the configuration's copy.
+    private var permanentMAC: MACAddress
     var configuration: NetConfigurationSpace
     var filter: ReceiveFilter
     var session: VirtioSession?
@@ -34,6 +36,7 @@ public final class VirtioNet: VirtioDevice {
 
     public init(options: NetOptions, backend: NetBackend?, loops: NetLoops) {
         self.options = options
+        permanentMAC = options.mac
         let filter = ReceiveFilter(mac: options.mac)
         self.filter = filter
         pairs = (0..<options.pairs).map { NetPair(number: $0, loops: loops, filter: filter) }
@@ -72,7 +75,15 @@ public final class VirtioNet: VirtioDevice {
     // MARK: The host's side. Inside `VirtioMMIODevice.update`; the caller tells the guest (`configurationChanged`).
 
     /// Another back end in the place of this one, or none, while the guest runs. The old one is closed.
-    public func replaceBackend(_ backend: NetBackend?) {
+    ///
+    /// `mac` is the device's new address; nil: it stays. The configuration shows it at once. Linux reads it only when it takes the device over: until then it
+    /// goes on with the old one, or sets the new one by a command.
+    public func replaceBackend(_ backend: NetBackend?, mac: MACAddress? = nil) {
+        if let mac {
+            permanentMAC = mac
+            configuration.mac = mac
+            if session == nil { setFilter(ReceiveFilter(mac: mac)) }
+        }
         for pair in pairs { release(pair) }
         adopt(backend)
         features = Self.features(options, backend)
@@ -108,7 +119,7 @@ public final class VirtioNet: VirtioDevice {
     public func activate(_ session: VirtioSession) {
         self.session = session
         activePairs = 1
-        filter = ReceiveFilter(mac: options.mac, vlans: session.features & NetFeature.controlVLAN != 0 ? [] : nil)
+        filter = ReceiveFilter(mac: permanentMAC, vlans: session.features & NetFeature.controlVLAN != 0 ? [] : nil)
         for pair in pairs.prefix(dataPairs(session)) where pair.transmitIndex < session.queues.count {
             pair.receiveQueue = session.queues[pair.receiveIndex]
             pair.transmitQueue = session.queues[pair.transmitIndex]
@@ -161,8 +172,8 @@ public final class VirtioNet: VirtioDevice {
         }
         session = nil
         activePairs = 1
-        configuration.mac = options.mac
-        setFilter(ReceiveFilter(mac: options.mac))
+        configuration.mac = permanentMAC
+        setFilter(ReceiveFilter(mac: permanentMAC))
         setOffloads()
         enableQueues()
     }

@@ -33,6 +33,10 @@ public final class QMPServer: MachineEventSink, Sendable {
     private let dispatcher: QMPDispatcher
     private let endpoints = Mutex<[Endpoint]>([])
     private let inbox = Mutex(Inbox())
+    /// Whether giving back memory is due.
+    private let isTidying = Mutex(false)
+    /// After this time the pages of the program that commands touched are given back: they are many times what their code is long.
+    private static let tidyingDelay: UInt64 = 1_000_000_000
 
     private let rate: QMPRateLimit
 
@@ -76,7 +80,7 @@ public final class QMPServer: MachineEventSink, Sendable {
             }
         }
         do throws(Errno) {
-            let listener = try QMPListener(socket, loop: loop, dispatcher: dispatcher, rate: rate) { [weak self] in self?.deliverEvents() }
+            let listener = try QMPListener(socket, loop: loop, dispatcher: dispatcher, rate: rate) { [weak self] in self?.clientWasServed() }
             endpoints.withLock { $0.append(Endpoint(listener: listener, exitPath: exitPath)) }
         } catch {
             if let exitPath { ExitActions.removeNow(exitPath) }
@@ -99,6 +103,19 @@ public final class QMPServer: MachineEventSink, Sendable {
         }
         // At most one call waits in the loop, however fast a guest causes events.
         if mustPost { loop.post { [weak self] in self?.takePost() } }
+    }
+
+    private func clientWasServed() {
+        deliverEvents()
+        let isDue = isTidying.withLock { isTidying in
+            defer { isTidying = true }
+            return !isTidying
+        }
+        guard isDue else { return }
+        loop.after(nanoseconds: Self.tidyingDelay) { [weak self] in
+            self?.isTidying.withLock { $0 = false }
+            ProgramMemory.releaseStartupPages()
+        }
     }
 
     private func takePost() {

@@ -289,6 +289,22 @@ import Testing
         #expect(try guest.transmit(Frame.make(), on: wire) != nil)
     }
 
+    @Test func linkThatWasDown_isUpForTheNextDeviceInTheSlot() throws {
+        let wire = try Wire()
+        let guest = try NetGuest([wire])
+        try guest.start()
+        guest.device { $0.setLink(up: false) }
+        // Another back end for the same device changes nothing.
+        let second = try Wire()
+        guest.device { $0.replaceBackend(NetGuest.backend([second])) }
+        #expect(guest.config(6, 2) == 0)
+        guest.device { $0.replaceBackend(nil) }
+        let third = try Wire()
+        guest.device { $0.replaceBackend(NetGuest.backend([third])) }
+        #expect(guest.config(6, 2) == 1)
+        #expect(try guest.transmit(Frame.make(), on: third) != nil)
+    }
+
     @Test func reset_thenStart_servesAgain() throws {
         let wire = try Wire()
         let guest = try NetGuest([wire])

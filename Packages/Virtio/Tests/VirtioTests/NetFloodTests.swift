@@ -247,6 +247,26 @@ import Testing
         #expect(try guest.newUsed(0).count == 1)
     }
 
+    @Test func tapThatHasFailed_isNotReadAgain_howeverOftenTheGuestResets() throws {
+        let guest = try NetGuest()
+        try guest.start()
+        do {
+            let wire = try Wire()
+            guest.device { $0.replaceBackend(NetGuest.backend([wire])) }
+            wire.giveAway()
+        }
+        // One line in the log, whatever the guest does from here on.
+        for _ in 0..<3 {
+            try guest.start()
+            try guest.post(8)
+            #expect(guest.device { $0.pairs[0].receiver.isDead })
+            #expect(guest.device { $0.backend?.queues[0].hasFailed } == true)
+            guest.write(.status, 0)
+            // Before anything could have been read.
+            #expect(guest.device { $0.backend?.queues[0].hasFailed } == true)
+        }
+    }
+
     @Test func tapThatFailsWhileThereAreNoBuffers_isLeftAlone() throws {
         let guest = try NetGuest()
         try guest.start()

@@ -243,6 +243,26 @@ import Testing
         #expect(try small.newUsed(0).count == 20)
     }
 
+    @Test(.enabled(if: isPossible)) func queuesThatWereOutOfUse_areInUseAgain_whenTheTapIsPluggedAnew() throws {
+        let name = name("q")
+        let backend = try NetBackend.openTap(TapOptions(netdev: "n", name: name, queues: 2))
+        // The driver begins with one pair: the tap's second queue goes out of use.
+        let guest = try guest(backend, pairs: 2)
+        guest.device { $0.replaceBackend(nil) }
+        for pair in 0..<2 { try guest.post(60, queue: 2 * pair) }
+        #expect(try guest.control([4, 0, 2, 0]) == 0)
+        guest.device { $0.replaceBackend(backend) }
+        let socket = try socket(name)
+        for flow in 0..<32 {
+            var frame = Frame.make(60)
+            frame.replaceSubrange(12..<38, with: [8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, UInt8(flow), 9, 0, 7])
+            #expect(write(socket.raw, frame, frame.count) == frame.count)
+            guest.run(rounds: 3)
+        }
+        let spread = try (0..<2).map { try guest.newUsed(2 * $0).count }
+        #expect(spread.reduce(0, +) == 32 && spread[0] > 0 && spread[1] > 0, "\(spread)")
+    }
+
     @Test(.enabled(if: isPossible)) func interfaceThatIsDeleted_isLeftAlone() throws {
         // The interface goes when its persistent owner's last descriptor does not exist any more, which cannot be had while one is open; a queue that is out of
         // use fails in the same way.

@@ -143,6 +143,27 @@ import Testing
         #expect(try guest.newUsed(0).count == 1)
     }
 
+    @Test func kernelThatRefusesTheSecondQueue_afterItServedTheFirst_givesThePositionBack() throws {
+        let guest = try NetGuest()
+        try guest.start()
+        try guest.post(4)
+        let fake = FakeVhost(features: Self.features)
+        fake.state.withLock { state in
+            state.refusedBackend = 1
+            // Two packets came before the kernel was stopped again.
+            state.ringBase = 2
+        }
+        try guest.memory.storeRelease16(2, at: guest.usedPlace(0) + 2)
+        guest.rings[0].seen = 2
+        let wire = try Wire()
+        let backend = NetGuest.backend([wire], vhost: [VhostNet(try VhostKernel(port: fake))])
+        guest.device { $0.replaceBackend(backend) }
+        wire.send(Frame.make())
+        guest.run()
+        #expect(try guest.newUsed(0).map(\.id) == [2])
+        #expect(try guest.transmit(Frame.make(), on: wire) != nil)
+    }
+
     @Test func kernelThatKnowsLessThanWasNegotiated_leavesThePacketsToThisProcess() throws {
         let guest = try NetGuest()
         try guest.start()

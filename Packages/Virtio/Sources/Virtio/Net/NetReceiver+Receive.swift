@@ -83,7 +83,7 @@ extension NetReceiver {
         if size == -Int(EAGAIN) { return false }
         guard size > 0 else {
             isDead = true
-            Log.warn("a tap can be read no more: \(Errno(Int32(truncatingIfNeeded: 0 &- size)))")
+            if tap.noteFailure() { Log.warn("a tap can be read no more: \(Errno(Int32(truncatingIfNeeded: 0 &- size)))") }
             return false
         }
         guard size >= NetHeader.size &+ NetHeader.ethernetSize, size <= NetHeader.maximumPacket else {
@@ -166,7 +166,7 @@ extension NetReceiver {
         } catch {
             isDead = true
             unwatch()
-            Log.error("a tap cannot be watched: \(error)")
+            if tap.noteFailure() { Log.error("a tap cannot be watched: \(error)") }
         }
     }
 

@@ -110,7 +110,7 @@ final class NetReceiver: @unchecked Sendable {
                 // Before the old one is closed: its number may be another's right after.
                 unwatch()
                 self.tap = tap
-                isDead = false
+                isDead = tap?.hasFailed ?? false
             }
             if self.isOpen != isOpen {
                 self.isOpen = isOpen

@@ -1,12 +1,16 @@
 internal import CTap
 internal import Glibc
 internal import LinuxSys
+internal import Synchronization
 
 /// One queue of a tap: an open file of the tap device, non-blocking. Any thread; each direction is used by one thread at a time.
 final class TapQueue: Sendable {
     private let file: OwnedFD
     /// The same open file under a second number: an event loop watches a number once, and the directions may be on one loop.
     private let second: OwnedFD
+    /// Whether the kernel gives the queue packets. It is the tap's, which may go from one device to another.
+    private let isEnabled = Atomic<Bool>(true)
+    private let failure = Atomic<Bool>(false)
 
     init(_ file: consuming OwnedFD) throws(Errno) {
         second = OwnedFD(adopting: Int32(truncatingIfNeeded: try checked(ctap_duplicate(file.raw))))
@@ -46,7 +50,18 @@ final class TapQueue: Sendable {
     }
 
     /// TUNSETQUEUE: out of use the kernel gives the queue no packets, and nobody may watch it (it polls as an error).
-    func setEnabled(_ on: Bool) throws(Errno) { try checked(ctap_set_queue_enabled(file.raw, on)) }
+    func setEnabled(_ on: Bool) throws(Errno) {
+        // Once, also when the kernel refuses: a driver may ask for the same thing again and again.
+        guard isEnabled.exchange(on, ordering: .acquiringAndReleasing) != on else { return }
+        try checked(ctap_set_queue_enabled(file.raw, on))
+        if on { failure.store(false, ordering: .releasing) }
+    }
+
+    /// Nothing more can be read: the interface is gone.
+    var hasFailed: Bool { failure.load(ordering: .acquiring) }
+
+    /// True the first time.
+    func noteFailure() -> Bool { !failure.exchange(true, ordering: .acquiringAndReleasing) }
 
     /// TUNSETOFFLOAD: what the guest takes. Counts for the interface.
     func setOffloads(_ offloads: UInt32) throws(Errno) { try checked(ctap_set_offloads(file.raw, offloads)) }

@@ -38,6 +38,7 @@ final class VhostNet: @unchecked Sendable {
             isOwned = true
         }
         let run = try VhostNetRun(kernel, session, loop: loop)
+        var hasStarted = false
         do throws(VhostError) {
             try kernel.begin(features: session.features, memory: session.memory)
             try kernel.start(
@@ -47,9 +48,12 @@ final class VhostNet: @unchecked Sendable {
                 queue: 1, transmitRing, memory: session.memory, base: transmit.position, kick: session.notifications[pair.transmitIndex].raw, call: run.call,
                 error: run.error.raw)
             try kernel.perform(.setNetBackend(queue: 0, tap.receiveDescriptor))
+            hasStarted = true
             try kernel.perform(.setNetBackend(queue: 1, tap.receiveDescriptor))
         } catch {
-            _ = run.stop()
+            let position = run.stop()
+            // Packets may have come already. Before that the kernel's index may be that of a session long ago.
+            if hasStarted, let index = position.receive { receive.resume(at: index) }
             throw error
         }
         return run

@@ -28,8 +28,6 @@ public final class VirtioNet: VirtioDevice {
     /// Of the control queue.
     var droppedCommands: UInt64 = 0
     private(set) var backend: NetBackend?
-    /// The tap's queues that the kernel gives packets to.
-    private var enabled: [Bool] = []
     private var isLinkEnabled = true
     /// A guest that resets the device in a loop must not fill the log: one line a back end.
     private var hasWarned = false
@@ -85,6 +83,8 @@ public final class VirtioNet: VirtioDevice {
             if session == nil { setFilter(ReceiveFilter(mac: mac)) }
         }
         for pair in pairs { release(pair) }
+        // The next device in the slot has a cable of its own.
+        if backend == nil { isLinkEnabled = true }
         adopt(backend)
         features = Self.features(options, backend)
         connect()
@@ -103,7 +103,6 @@ public final class VirtioNet: VirtioDevice {
     private func adopt(_ backend: NetBackend?) {
         self.backend = backend
         hasWarned = false
-        enabled = [Bool](repeating: true, count: backend?.queues.count ?? 0)
         configuration.isLinkUp = isLinkEnabled && backend != nil
         setOffloads()
         enableQueues()
@@ -221,12 +220,9 @@ public final class VirtioNet: VirtioDevice {
     private func enableQueues() {
         guard let backend, backend.isMultiQueue else { return }
         for (index, queue) in backend.queues.enumerated() {
-            let wanted = index < activePairs
-            guard enabled[index] != wanted else { continue }
-            do throws(Errno) { try queue.setEnabled(wanted) } catch {
+            do throws(Errno) { try queue.setEnabled(index < activePairs) } catch {
                 warn(backend, "queue \(index) of interface '\(backend.interface)' cannot be switched: \(error)")
             }
-            enabled[index] = wanted
         }
     }
 

@@ -15,6 +15,8 @@ final class FakeVhost: VhostPort {
         var callEvents: [UInt32: Int32] = [:]
         var errorEvents: [UInt32: Int32] = [:]
         var ringBase: UInt64 = 0
+        /// VHOST_NET_SET_BACKEND fails for this queue.
+        var refusedBackend: UInt32?
     }
 
     let features: UInt64
@@ -68,6 +70,7 @@ final class FakeVhost: VhostPort {
             case .setCall(let queue, let event): state.callEvents[queue] = event == -1 ? nil : event
             case .setError(let queue, let event): state.errorEvents[queue] = event == -1 ? nil : event
             case .setRunning(let on): state.isRunning = on
+            case .setNetBackend(let queue, let tap): if tap >= 0, queue == state.refusedBackend { throw .invalid }
             default: break
             }
             return 0

@@ -6,7 +6,7 @@ public enum ExitActions {
     /// A file that is removed at the end of the process.
     public struct Path: Sendable { let slot: Int }
 
-    /// Registers the file that is at `path` now for removal; at most 32 paths of less than 4096 bytes. A file that takes its place is left alone.
+    /// Registers the file that is at `path` now for removal; at most 64 paths of less than 4096 bytes. A file that takes its place is left alone.
     public static func remove(path: String) throws(Errno) -> Path {
         Path(slot: try check(unsafe exit_add_path(path)))
     }

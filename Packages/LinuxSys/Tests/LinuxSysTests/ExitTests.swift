@@ -25,6 +25,18 @@ import Testing
         try SysFile.remove(replaced)
     }
 
+    @Test func everySocketThatACommandLineCanName_isRegistered() throws {
+        // 31 ports of a console, the serial port, two monitors, and the process id's file.
+        let paths = (0..<35).map { path("many\($0)") }
+        defer { for path in paths { try? SysFile.remove(path) } }
+        let registered = try paths.map { path in
+            try makeFile(path)
+            return try ExitActions.remove(path: path)
+        }
+        for path in registered { ExitActions.removeNow(path) }
+        #expect(!paths.contains(where: exists))
+    }
+
     @Test func pathOfMoreThan4095Bytes_cannotBeRegistered() {
         let long = "/" + String(repeating: "x/", count: 2047) + "y"
         #expect(throws: Errno.nameTooLong) { _ = try ExitActions.remove(path: long) }

@@ -63,7 +63,7 @@ long sys_tcsetattr(int fd, const struct termios *settings);
 
 // What must be undone on every way out of the process, also by a fatal signal: one terminal's settings, and files to remove. The handlers use only
 // async-signal-safe calls and take no lock (a handler that takes a lock held by the interrupted thread hangs for ever).
-enum { EXIT_PATH_LIMIT = 32, EXIT_PATH_LENGTH = 4096 };
+enum { EXIT_PATH_LIMIT = 64, EXIT_PATH_LENGTH = 4096 };
 // Raw mode (output processing stays), again after each SIGCONT; 0 or -errno, EBUSY while another terminal is kept.
 long exit_make_raw(int fd);
 void exit_restore_terminal(int fd);

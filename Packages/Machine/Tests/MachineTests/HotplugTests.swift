@@ -34,7 +34,6 @@ import Virtio
         let drive = try fixture.drive("hot")
         let machine = try fixture.started()
         defer { machine.shutDown() }
-        let before = try openDescriptors()
         for _ in 0..<20 {
             try machine.addBlockNode(drive)
             try machine.addDevice(.block(VmConfig.VirtioBlock(drive: "hot"), slot: 2))
@@ -46,7 +45,7 @@ import Virtio
             try machine.removeBlockNode("hot")
         }
         #expect(fixture.events.all.filter { $0 == .deviceDeleted(id: "hot", path: "/machine/peripheral/hot") }.count == 20)
-        #expect(try openDescriptors() == before)
+        #expect(try openImages(fixture) == 0)
     }
 
     @Test func driveOfTheCommandLineWithoutADevice_isPluggedLater() throws {
@@ -104,8 +103,12 @@ import Virtio
         for index in 0..<30 { try fixture.addDisk("disk\(index)") }
         let machine = try fixture.machine(realized: false)
         let text = message { try machine.realize() }
-        #expect(text?.contains("too many devices") == true, "\(text ?? "")")
+        #expect(text == "-device: no interrupt is left for device disk15: 17 devices fit", "\(text ?? "")")
     }
 
-    private func openDescriptors() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count }
+    /// Of images of this machine: other tests open files meanwhile.
+    private func openImages(_ fixture: Fixture) throws -> Int {
+        let names = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
+        return names.count { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + $0))?.contains(fixture.folder.lastPathComponent) == true }
+    }
 }

@@ -117,6 +117,25 @@ import Testing
         #expect(try guest.newUsed(queue).count == 64)
     }
 
+    @Test func class28_commandsThatSwitchQueues_areOneATurn() throws {
+        let wires = [try Wire(), try Wire()]
+        let guest = try NetGuest(wires, pairs: 2, multiqueue: true)
+        try guest.start()
+        let queue = guest.controlIndex
+        for head in 0..<8 as Range<UInt16> {
+            let place = NetGuest.command + UInt64(head) * 16
+            try guest.memory.write(at: place, bytes: [4, 0, UInt8(2 - head % 2), 0])
+            try guest.add(queue, [.readable(place, 4), .writable(NetGuest.status + UInt64(head), 1)], head: 2 * head)
+        }
+        // The kernel may take milliseconds for each: it waits for every processor.
+        for turn in 1...8 {
+            guest.transport.notifications[queue].signal()
+            guest.transport.serveQueue(queue)
+            #expect(try guest.newUsed(queue).count == 1)
+            #expect(guest.device { $0.activePairs } == 1 + turn % 2)
+        }
+    }
+
     @Test func commandsOfRandomBytes_neverStopTheQueue() throws {
         let guest = try started()
         var random = SeededGenerator(seed: 5)

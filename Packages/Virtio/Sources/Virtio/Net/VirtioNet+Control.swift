@@ -7,7 +7,8 @@ extension VirtioNet {
             queue.disableNotifications()
             for _ in 0..<queue.size {
                 if try queue.pop(into: controlChain) {
-                    answer(session, queue)
+                    // The kernel takes milliseconds to switch queues: everybody else on the loop has a turn before the next command does.
+                    if answer(session, queue) { return .again }
                 } else if try !queue.enableNotifications() {
                     return .idle
                 }
@@ -18,16 +19,20 @@ extension VirtioNet {
         }
     }
 
-    private func answer(_ session: VirtioSession, _ queue: SplitQueue) {
+    /// True when it took its time.
+    private func answer(_ session: VirtioSession, _ queue: SplitQueue) -> Bool {
         // No room for an answer: the chain goes back as it is.
         guard controlChain.writableBytes > 0 else {
             droppedCommands &+= 1
-            return queue.push(head: controlChain.head, written: 0)
+            queue.push(head: controlChain.head, written: 0)
+            return false
         }
+        let pairs = activePairs
         let isDone = NetControlCommand(controlChain).map { perform($0, session) } ?? false
         if !isDone { droppedCommands &+= 1 }
         _ = controlChain.writePrefix([isDone ? NetControlCommand.acknowledged : NetControlCommand.refused])
         queue.push(head: controlChain.head, written: 1)
+        return pairs != activePairs
     }
 
     /// False when the command was not negotiated, or asks for what is not there.
@@ -45,6 +50,7 @@ extension VirtioNet {
             setFilter(filter.with(vlan: number, isMember: isMember))
         case .queuePairs(let count):
             guard count <= pairs.count else { return false }
+            if count == activePairs { return true }
             activePairs = count
             connect()
         }

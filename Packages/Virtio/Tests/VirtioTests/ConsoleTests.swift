@@ -236,7 +236,7 @@ import Testing
         #expect(try console.guest.newUsed(4).map(\.length) == [4, 6])
     }
 
-    @Test func input_goesOn_whenTheRingHasRoomAgain() throws {
+    @Test func class5_input_goesOn_whenTheRingHasRoomAgain() throws {
         let char = FakeChar()
         let console = try ConsoleGuest.usual(char)
         try console.open()

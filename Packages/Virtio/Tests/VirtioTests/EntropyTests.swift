@@ -96,7 +96,7 @@ import Testing
         #expect(quota.wait(at: 99_000_000_000) == 0)
     }
 
-    @Test func sourceWithoutBytes_holdsNobodyUp_andIsAskedAgain() throws {
+    @Test func class5_sourceWithoutBytes_holdsNobodyUp_andIsAskedAgain() throws {
         // A pseudo-terminal is a character device that says what the test types.
         let pty = try PseudoTerminal()
         let terminal = try SysFile.open(pty.path, [.readWrite, .noControllingTerminal, .nonBlocking])

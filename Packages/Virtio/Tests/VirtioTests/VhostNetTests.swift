@@ -187,7 +187,7 @@ import Testing
         #expect(guest.read(.interruptStatus) & VirtioInterrupt.usedBuffer != 0)
     }
 
-    @Test func class19_ringsThatTheKernelCannotRead_needReset() throws {
+    @Test func class22_ringsThatTheKernelCannotRead_needReset() throws {
         let fake = FakeVhost(features: Self.features)
         let (guest, _) = try guest([fake])
         try guest.start()

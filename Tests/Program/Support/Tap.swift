@@ -3,7 +3,8 @@ import LinuxSys
 
 /// Tap devices of the host, as root.
 enum Tap {
-    static let isPossible = geteuid() == 0 && (try? SysFile.open("/dev/net/tun", .readWrite).raw) != nil
+    /// In continuous integration their absence is a failure.
+    static let isPossible = getenv("CI") != nil || geteuid() == 0 && (try? SysFile.open("/dev/net/tun", .readWrite).raw) != nil
 
     /// A name that no other test uses.
     static func name() -> String { "svt\(UInt32.random(in: 0..<1_000_000_000))" }

@@ -300,8 +300,8 @@ extension PtyBackendTests {
         var longestWait: UInt64 = 0
         while stream.droppedBytes == 0, sent < 1_000_000 {
             sent += 1
-            if stream.send(UInt8(truncatingIfNeeded: sent)) { continue }
             let start = Clock.monotonicNanoseconds()
+            if stream.send(UInt8(truncatingIfNeeded: sent)) { continue }
             eventually("ready") { client.state.withLock { state in
                 defer { state.readied = 0 }
                 return state.readied > 0

@@ -192,10 +192,9 @@ import Testing
         let start = Clock.monotonicNanoseconds()
         sendAll(bytes, to: backend, .allowed)
         let patience = Clock.monotonicNanoseconds() - start
-        #expect(patience >= 400_000_000 && patience < 10_000_000_000)
-        let again = Clock.monotonicNanoseconds()
-        sendAll(bytes, to: backend, .allowed)
-        #expect(Clock.monotonicNanoseconds() - again < 400_000_000)
+        #expect(patience >= 400_000_000)
+        // Now all is taken at once.
+        #expect(backend.send(bytes.span, .allowed) == bytes.count)
         #expect(backend.droppedBytes > 1 << 20)
         // The reader comes back: the stream goes on without loss.
         var rest: [UInt8] = []

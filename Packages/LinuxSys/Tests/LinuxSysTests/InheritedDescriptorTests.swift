@@ -43,14 +43,14 @@ import Testing
         #expect(throws: InheritedDescriptorError.notOpen(unnamed)) { _ = try table.take(unnamed) }
     }
 
-    @Test(.enabled(if: isUsable("/dev/vhost-net"))) func vhostNet_staysForNetdevAdd() throws {
+    @Test(.enabled(if: isUsable("/dev/vhost-net"), "needs root and the module vhost_net")) func vhostNet_staysForNetdevAdd() throws {
         let file = try SysFile.open("/dev/vhost-net", .readWrite)
         var table = Table([file.raw])
         table.closeUnnamed()
         #expect(fcntl(file.raw, F_GETFD) >= 0)
     }
 
-    @Test(.enabled(if: isUsable("/dev/net/tun"))) func tunDeviceWithoutInterface_isOfNoUseToAnybody() throws {
+    @Test(.enabled(if: isUsable("/dev/net/tun"), "needs root and /dev/net/tun")) func tunDeviceWithoutInterface_isOfNoUseToAnybody() throws {
         let number = try SysFile.open("/dev/net/tun", .readWrite).take()
         var table = Table([number])
         table.closeUnnamed()

@@ -215,7 +215,12 @@ import Testing
         let client = try server.client()
         client.setTimeout(seconds: 0, microseconds: 200_000)
         client.send(String(repeating: #"{"execute":"query-cpus"}"#, count: 1000))
-        usleep(500_000)
+        // Until the socket is full, which holds far more than one answer: then nothing more comes.
+        for _ in 0..<100 {
+            let unread = client.unreadBytes
+            usleep(300_000)
+            if unread > 50_000, client.unreadBytes == unread { break }
+        }
         server.stopLoop()
         let start = Clock.monotonicNanoseconds()
         #expect(!server.server.flush(nanoseconds: 50_000_000))

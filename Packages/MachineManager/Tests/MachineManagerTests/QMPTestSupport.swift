@@ -113,6 +113,12 @@ final class TestClient {
         #expect(try socket.send(bytes, descriptors: descriptors) == bytes.count)
     }
 
+    /// What the server has sent and nobody has read.
+    var unreadBytes: Int {
+        var count: Int32 = 0
+        return ioctl(descriptor, UInt(FIONREAD), &count) == 0 ? Int(count) : 0
+    }
+
     func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// The next line with its CR LF; nil when the server hung up or said nothing in time.

@@ -103,9 +103,8 @@ import Testing
         try Terminal.disableProcessing(terminal)
         let guest = try guest(pty.path)
         try guest.offer(0, [.writable(place, 64)])
-        let start = Clock.monotonicNanoseconds()
+        // A device that waited for the source would wait without end.
         guest.kick(0)
-        #expect(Clock.monotonicNanoseconds() - start < 1_000_000_000)
         #expect(try guest.newUsed(0).isEmpty)
         _ = try pty.controller.write(Array("entropy".utf8))
         // What is there, not what was asked for.

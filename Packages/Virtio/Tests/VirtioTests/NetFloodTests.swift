@@ -313,17 +313,3 @@ private struct Refill {
         for index in 0..<256 { try guest.add(1, [.readable(NetGuest.data, 100)], head: UInt16(index)) }
     }
 }
-
-/// Descriptors of this process that are open files of one of these; other tests open others meanwhile.
-func openDescriptors(of paths: Set<String> = ["/dev/net/tun", "/dev/null"]) -> Int {
-    guard let directory = opendir("/proc/self/fd") else { return -1 }
-    defer { closedir(directory) }
-    var count = 0
-    while let entry = readdir(directory) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
-        var target = [CChar](repeating: 0, count: 256)
-        let length = readlink("/proc/self/fd/" + name, &target, target.count - 1)
-        if length > 0, paths.contains(String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)) { count += 1 }
-    }
-    return count
-}

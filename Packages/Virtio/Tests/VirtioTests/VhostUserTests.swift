@@ -137,7 +137,7 @@ struct VhostUserFixture {
         #expect(try fixture.guest.start(queues: [0, 1]))
         #expect(fixture.backEnd.waitFor(.setRingEnable, count: 2))
         try OwnedFDBorrow.write(try #require(fixture.backEnd.call(1)), [1, 0, 0, 0, 0, 0, 0, 0])
-        #expect(fixture.guest.run(milliseconds: 1000) { fixture.guest.line.pulses == 1 })
+        #expect(fixture.guest.run(milliseconds: 10_000) { fixture.guest.line.pulses == 1 })
     }
 
     // MARK: Limits and messages
@@ -180,12 +180,12 @@ struct VhostUserFixture {
         #expect(message { _ = try VhostUserFileSystem.connect(path: "/nonexistent/socket", tag: "t", memory: memory) }
             == "-device vhost-user-fs-device,tag=t: cannot connect to /nonexistent/socket: No such file or directory")
         let taken = Clock.monotonicNanoseconds() - start
-        #expect(taken >= 900_000_000 && taken < 6_000_000_000)
+        #expect(taken >= 900_000_000 && taken < 10_000_000_000)
         // What will not come by itself is not waited for.
         let again = Clock.monotonicNanoseconds()
-        #expect(message { _ = try VhostUserFileSystem.connect(path: "/" + String(repeating: "x", count: 200), tag: "t", memory: memory) }
+        #expect(message { _ = try VhostUserConnection.connect(path: "/" + String(repeating: "x", count: 200), patience: 60_000_000_000) }
             .hasSuffix("File name too long"))
-        #expect(Clock.monotonicNanoseconds() - again < 900_000_000)
+        #expect(Clock.monotonicNanoseconds() - again < 30_000_000_000)
     }
 
     @Test func socketThatComesLater_isFound() throws {
@@ -194,9 +194,9 @@ struct VhostUserFixture {
         let thread = try OSThread.start(name: "late") {
             Clock.sleep(nanoseconds: 200_000_000)
             guard let listener = try? StreamSocket.listen(path: path) else { return }
-            _ = try? listener.wait(for: .readable, nanoseconds: 2_000_000_000)
+            _ = try? listener.wait(for: .readable, nanoseconds: 20_000_000_000)
         }
-        _ = try VhostUserConnection.connect(path: path, patience: VhostUserFileSystem.connectPatience)
+        _ = try VhostUserConnection.connect(path: path, patience: 20_000_000_000)
         thread.join()
     }
 

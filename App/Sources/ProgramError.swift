@@ -20,9 +20,9 @@ enum ProgramError: Error, CustomStringConvertible {
         case .daemon(.brokenPipe): "-daemonize: nobody waits for the machine any more"
         case .daemon(.noEntry): "-daemonize: there is no /dev/null"
         case .daemon(let error): "-daemonize: cannot go to the background: \(error)"
-        case .pidFile(let path, .exists): "-pidfile: \(path) exists already"
-        case .pidFile(let path, let error): "-pidfile: cannot create \(path): \(error)"
-        case .log(let path, let error): "-D: cannot open \(path): \(error)"
+        case .pidFile(let path, .exists): "-pidfile: '\(path)' exists already"
+        case .pidFile(let path, let error): "-pidfile: cannot create '\(path)': \(error)"
+        case .log(let path, let error): "-D: cannot open '\(path)': \(error)"
         case .system(let error): "cannot set up the event loop: \(error)"
         case .hypervisor(let error): error.description
         case .machine(let error): error.description

@@ -117,9 +117,9 @@ import Testing
 
     @Test func socketsAndFiles_thatCannotBeMade() throws {
         let result = try Program.run(["-kernel", kernel, "-qmp", "unix:/nonexistent/q,server,nowait"] + Self.disk, in: folder)
-        #expect(result.error == "stratovirt: -qmp: cannot listen on unix:/nonexistent/q: No such file or directory\n")
+        #expect(result.error == "stratovirt: QMP cannot listen on 'unix:/nonexistent/q': No such file or directory\n")
         let other = try Program.run(["-kernel", kernel, "-serial", "file,path=/nonexistent/x"] + Self.disk, in: folder)
-        #expect(other.error == "stratovirt: -serial: cannot open /nonexistent/x: No such file or directory\n")
+        #expect(other.error == "stratovirt: -serial: cannot open '/nonexistent/x': No such file or directory\n")
         #expect(other.code == 1)
     }
 
@@ -127,7 +127,7 @@ import Testing
         let first = try Program(["-kernel", try folder.write("spin.bin", Payload().print("up").spin().bytes), "-m", "128", "-serial", "stdio",
                                  "-qmp", "unix:q.sock,server,nowait"] + Self.drive, in: folder)
         try first.waitForOutput("up")
-        try refuses(["-kernel", kernel, "-initrd", kernel], "-qmp: cannot listen on unix:q.sock: it is in use")
+        try refuses(["-kernel", kernel, "-initrd", kernel], "QMP cannot listen on 'unix:q.sock': it is in use")
         #expect(first.isRunning)
         #expect(try QMPClient.greeted(path: folder.path("q.sock")).execute("quit")["return"] != nil)
     }

@@ -65,7 +65,7 @@ import Testing
     @Test func secondDaemonWithTheSamePIDFile_isRefused() throws {
         let daemon = try BackgroundProgram(options, in: folder)
         let other = ["-m", "128", "-kernel", "spin.bin", "-initrd", "spin.bin", "-qmp", "unix:r.sock,server,nowait", "-daemonize", "-pidfile", daemon.pidFile]
-        try refuses(other, "-pidfile: \(daemon.pidFile) exists already")
+        try refuses(other, "-pidfile: '\(daemon.pidFile)' exists already")
         #expect(try String(contentsOfFile: daemon.pidFile, encoding: .utf8) == String(daemon.facts.id))
         #expect(daemon.facts.isAlive)
     }
@@ -74,10 +74,10 @@ import Testing
         let daemonize = ["-daemonize", "-pidfile", folder.path("p")]
         func replacing(_ old: String, _ new: String) -> [String] { options.map { $0 == old ? new : $0 } + daemonize }
         try refuses(replacing("spin.bin", "none.bin"), "kernel 'none.bin': No such file or directory")
-        try refuses(replacing("unix:q.sock,server,nowait", "unix:/nonexistent/q,server,nowait"), "-qmp: cannot listen on unix:/nonexistent/q: No such file or directory")
-        try refuses(replacing("file,path=serial.log", "file,path=/nonexistent/x"), "-serial: cannot open /nonexistent/x: No such file or directory")
-        try refuses(options + ["-daemonize", "-pidfile", "/nonexistent/p"], "-pidfile: cannot create /nonexistent/p: No such file or directory")
-        try refuses(options + ["-daemonize", "-D", "/nonexistent/log"], "-D: cannot open /nonexistent/log: No such file or directory")
+        try refuses(replacing("unix:q.sock,server,nowait", "unix:/nonexistent/q,server,nowait"), "QMP cannot listen on 'unix:/nonexistent/q': No such file or directory")
+        try refuses(replacing("file,path=serial.log", "file,path=/nonexistent/x"), "-serial: cannot open '/nonexistent/x': No such file or directory")
+        try refuses(options + ["-daemonize", "-pidfile", "/nonexistent/p"], "-pidfile: cannot create '/nonexistent/p': No such file or directory")
+        try refuses(options + ["-daemonize", "-D", "/nonexistent/log"], "-D: cannot open '/nonexistent/log': No such file or directory")
     }
 
     @Test func daemonWithoutMemory_saysSo() throws {

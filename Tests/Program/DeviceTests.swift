@@ -52,10 +52,10 @@ import Testing
     }
 
     @Test func sources_thatCannotBeUsed_areNamed() throws {
-        try refuses(["-object", "rng-random,id=r,filename=/nonexistent", "-device", "virtio-rng-device,rng=r"], "rng-random: cannot open /nonexistent: No such file or directory")
-        try refuses(["-object", "rng-random,id=r,filename=disk.img", "-device", "virtio-rng-device,rng=r"], "rng-random: disk.img is not a character device")
+        try refuses(["-object", "rng-random,id=r,filename=/nonexistent", "-device", "virtio-rng-device,rng=r"], "-object rng-random: cannot open '/nonexistent': No such file or directory")
+        try refuses(["-object", "rng-random,id=r,filename=disk.img", "-device", "virtio-rng-device,rng=r"], "-object rng-random: 'disk.img' is not a character device")
         try refuses(["-chardev", "socket,id=c,path=/nonexistent/c,server,nowait", "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c,nr=0"],
-                    "-chardev: chardev c: cannot listen on /nonexistent/c: No such file or directory")
+                    "-chardev c: cannot listen on '/nonexistent/c': No such file or directory")
     }
 
     // MARK: Network
@@ -119,7 +119,7 @@ import Testing
         try refuses(device, "-device vhost-vsock-device: descriptor 3 was not open when the program started")
         let options = try arguments(Payload().reset(), device).joined(separator: " ")
         let result = try Program(["-c", "exec '\(try Program.path)' \(options) 3</dev/null"], executable: "/bin/sh", in: folder).wait()
-        #expect(result.error == "stratovirt: -device vhost-vsock-device,guest-cid=3: descriptor 3 is no vhost device: Inappropriate ioctl for device\n")
+        #expect(result.error == "stratovirt: -device vhost-vsock-device: descriptor 3 is no vhost device: Inappropriate ioctl for device\n")
     }
 
     // MARK: Shared folders
@@ -128,7 +128,7 @@ import Testing
                                 "-device", "vhost-user-fs-device,chardev=f,tag=share,id=fs"]
 
     @Test func share_withoutBackEnd_isRefused() throws {
-        try refuses(Self.share, "-device vhost-user-fs-device,tag=share: cannot connect to fs.sock: No such file or directory")
+        try refuses(Self.share, "-device vhost-user-fs-device,tag=share: cannot connect to 'fs.sock': No such file or directory")
     }
 
     @Test func share_whoseBackEndHangsUpOrTalksNonsense_isRefused() throws {

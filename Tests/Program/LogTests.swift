@@ -95,7 +95,7 @@ import Testing
         #expect(mkfifo(folder.path("fifo"), 0o600) == 0)
         for (path, reason) in [("/tmp", "Is a directory"), ("/nonexistent/log", "No such file or directory"), ("fifo", "No such device or address")] {
             let result = try Program.run(options + ["-D", path], in: folder)
-            #expect(result.error == "stratovirt: -D: cannot open \(path): \(reason)\n" && result.code == 1)
+            #expect(result.error == "stratovirt: -D: cannot open '\(path)': \(reason)\n" && result.code == 1)
         }
     }
 

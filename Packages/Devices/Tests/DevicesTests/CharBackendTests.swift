@@ -248,7 +248,7 @@ extension PtyBackendTests {
 
     @Test func badPaths_areNamedInTheError() {
         #expect(throws: CharBackendError.cannotOpen(path: "/nonexistent/x", .noEntry)) { try FileBackend(path: "/nonexistent/x") }
-        #expect(CharBackendError.cannotOpen(path: "/x", .noEntry).description == "cannot open /x: No such file or directory")
+        #expect(CharBackendError.cannotOpen(path: "/x", .noEntry).description == "cannot open '/x': No such file or directory")
     }
 }
 

@@ -117,6 +117,6 @@ import Testing
         #expect(pty.terminalPath?.hasPrefix("/dev/pts/") == true)
         #expect(pty.filename == "pty:\(pty.terminalPath ?? "")")
         let error = #expect(throws: CharBackendError.self) { try CharBackends.make(.file(path: "/nonexistent/x"), id: "f") }
-        #expect(error?.description == "chardev f: cannot open /nonexistent/x: No such file or directory")
+        #expect(error?.description == "chardev 'f': cannot open '/nonexistent/x': No such file or directory")
     }
 }

@@ -47,7 +47,7 @@ import Testing
         let error = #expect(throws: CharBackendError.self) {
             try CharBackends.make(.socket(SocketSpec(.tcp(host: "127.0.0.1", port: first.port), isServer: true)), id: "con0")
         }
-        #expect(error?.description == "chardev con0: cannot listen on tcp:127.0.0.1:\(first.port): Address already in use")
+        #expect(error?.description == "chardev 'con0': cannot listen on 'tcp:127.0.0.1:\(first.port)': Address already in use")
         #expect(throws: CharBackendError.cannotListen(path: "tcp:nowhere:1", .invalid)) {
             try CharBackends.make(.socket(SocketSpec(.tcp(host: "nowhere", port: 1), isServer: true)))
         }
@@ -60,13 +60,13 @@ import Testing
         let error = #expect(throws: CharBackendError.self) {
             try CharBackends.make(.socket(SocketSpec(.unix(path: path), isServer: false)), id: "con0")
         }
-        #expect(error?.description == "chardev con0: cannot connect to \(path): No such file or directory")
+        #expect(error?.description == "chardev 'con0': cannot connect to '\(path)': No such file or directory")
         let port: UInt16
         do { port = try StreamSocket.port(of: try StreamSocket.listen(host: "127.0.0.1", port: 0)) }
         let refused = #expect(throws: CharBackendError.self) {
             try CharBackends.make(.socket(SocketSpec(.tcp(host: "127.0.0.1", port: port), isServer: false)), id: "con0")
         }
-        #expect(refused?.description == "chardev con0: cannot connect to tcp:127.0.0.1:\(port): Connection refused")
+        #expect(refused?.description == "chardev 'con0': cannot connect to 'tcp:127.0.0.1:\(port)': Connection refused")
     }
 
     @Test func client_whosePeerHangsUp_comesBackEachTime() throws {

@@ -5,14 +5,13 @@ internal import MachineManager
 struct Chardevs {
     private struct Entry {
         let config: VmConfig.Chardev
-        let isSerial: Bool
         var backend: (any CharBackend)?
     }
     private var entries: [Entry]
 
     init(_ config: VmConfig) {
-        entries = config.chardevs.map { Entry(config: $0, isSerial: false) }
-        if let serial = config.serial { entries.append(Entry(config: serial, isSerial: true)) }
+        entries = config.chardevs.map { Entry(config: $0) }
+        if let serial = config.serial { entries.append(Entry(config: serial)) }
     }
 
     /// Opens, listens or connects.
@@ -20,10 +19,8 @@ struct Chardevs {
         guard let index = entries.firstIndex(where: { $0.config.id == id }), entries[index].backend == nil else {
             throw .noBackend(device: id, backend: id)
         }
-        let backend: any CharBackend
-        do throws(CharBackendError) { backend = try entries[index].config.makeBackend() } catch {
-            throw entries[index].isSerial ? .serial(error) : .chardev(error)
-        }
+        let config = entries[index].config
+        let backend = try lift(MachineError.chardev) { () throws(CharBackendError) in try config.makeBackend() }
         entries[index].backend = backend
         return backend
     }

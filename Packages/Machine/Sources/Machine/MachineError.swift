@@ -16,8 +16,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case vcpu(CPUError)
     case drive(BlockError)
     case device(VirtioMMIODevice.AttachError)
-    case serial(CharBackendError)
-    /// Names the chardev itself.
+    /// Names the chardev itself, unless it is the one that `-serial` made.
     case chardev(CharBackendError)
     case network(NetError)
     case console(ConsoleError)
@@ -45,8 +44,8 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .vcpu(let error): error.description
         case .drive(let error): "-drive: \(error)"
         case .device(let error): "-device: \(error)"
-        case .serial(let error): "-serial: \(error)"
-        case .chardev(let error): "-chardev: \(error)"
+        case .chardev(.chardev(let id, let error)): "-chardev \(id): \(error)"
+        case .chardev(let error): "-serial: \(error)"
         case .network(let error): error.description
         case .console(let error): error.description
         case .entropy(let error): error.description

@@ -76,9 +76,9 @@ private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmCon
 
     @Test func descriptors_haveOneOwner() {
         let words = ["-initrd", "i", "-netdev", "tap,id=a,fd=3", "-netdev"]
-        #expect(message(words + ["tap,id=b,fd=3"]) == "descriptor 3 is given twice")
-        #expect(message(words + ["tap,id=b,fd=4,vhost=on,vhostfd=3"]) == "descriptor 3 is given twice")
-        #expect(message(words + ["tap,id=b,fd=4", "-device", "vhost-vsock-device,guest-cid=3,vhostfd=4"]) == "descriptor 4 is given twice")
+        #expect(message(words + ["tap,id=b,fd=3"]) == "-netdev b: descriptor 3 is given twice")
+        #expect(message(words + ["tap,id=b,fd=4,vhost=on,vhostfd=3"]) == "-netdev b: descriptor 3 is given twice")
+        #expect(message(words + ["tap,id=b,fd=4", "-device", "vhost-vsock-device,guest-cid=3,vhostfd=4"]) == "-device vhost-vsock-device: descriptor 4 is given twice")
         #expect(message(words + ["tap,id=a,fd=4"]) == "-netdev tap: id 'a' is used twice")
     }
 
@@ -108,8 +108,8 @@ private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmCon
         ("", "netdev= is missing"),
         (",netdev=m", "there is no -netdev with id 'm'"),
         (",netdev=n,mac=52:54:00:12:34", "mac= must be an address such as 52:54:00:12:34:56, not '52:54:00:12:34'"),
-        (",netdev=n,mac=01:00:5e:00:00:01", "mac= must be the address of a station, not multicast or zero, not '01:00:5e:00:00:01'"),
-        (",netdev=n,mac=00:00:00:00:00:00", "mac= must be the address of a station, not multicast or zero, not '00:00:00:00:00:00'"),
+        (",netdev=n,mac=01:00:5e:00:00:01", "mac= must be a unicast address and not all zeroes, not '01:00:5e:00:00:01'"),
+        (",netdev=n,mac=00:00:00:00:00:00", "mac= must be a unicast address and not all zeroes, not '00:00:00:00:00:00'"),
         (",netdev=n,queue-size=128", "queue-size= must be a power of two from 256 to 4096, not '128'"),
         (",netdev=n,queue-size=300", "queue-size= must be a power of two from 256 to 4096, not '300'"),
         (",netdev=n,queue-size=8192", "queue-size= must be a power of two from 256 to 4096, not '8192'"),

@@ -185,7 +185,7 @@ private func wholeMessage(_ words: [String]) -> String {
 
     @Test func daemonize_goesWithPidfile_andNotWithStdio() {
         let start = ["-kernel", "k", "-initrd", "i"]
-        #expect(wholeMessage(start + ["-pidfile", "p"]) == "-pidfile needs -daemonize")
+        #expect(wholeMessage(start + ["-pidfile", "p"]) == "-pidfile: needs -daemonize")
         let stdio = "-daemonize leaves no standard input and output for stdio"
         #expect(wholeMessage(start + ["-daemonize", "-serial", "stdio"]) == stdio)
         #expect(wholeMessage(start + ["-chardev", "stdio,id=c", "-daemonize"]) == stdio)

@@ -47,7 +47,7 @@ import Testing
         #expect(FileManager.default.fileExists(atPath: stale))
         let server = QMPServer(loop: try EventLoop(), control: FakeMachine())
         #expect(message(server, .unix(path: stale)) == "listens")
-        #expect(message(server, .unix(path: path)) == "-qmp: cannot listen on unix:\(path): it is in use")
+        #expect(message(server, .unix(path: path)) == "QMP cannot listen on 'unix:\(path)': it is in use")
         server.close()
         #expect(live.raw >= 0 && FileManager.default.fileExists(atPath: path))
         try SysFile.remove(path)
@@ -57,7 +57,7 @@ import Testing
         let path = temporaryPath()
         try "precious".write(toFile: path, atomically: false, encoding: .utf8)
         let server = QMPServer(loop: try EventLoop(), control: FakeMachine())
-        #expect(message(server, .unix(path: path)) == "-qmp: cannot listen on unix:\(path): it is in use")
+        #expect(message(server, .unix(path: path)) == "QMP cannot listen on 'unix:\(path)': it is in use")
         server.close()
         #expect(try String(contentsOfFile: path, encoding: .utf8) == "precious")
         try SysFile.remove(path)
@@ -65,10 +65,10 @@ import Testing
 
     @Test func impossibleAddresses_haveTheirMessage() throws {
         let server = QMPServer(loop: try EventLoop(), control: FakeMachine())
-        #expect(message(server, .unix(path: "/nonexistent/q")) == "-qmp: cannot listen on unix:/nonexistent/q: No such file or directory")
-        #expect(message(server, .tcp(host: "192.0.2.1", port: 1)) == "-qmp: cannot listen on tcp:192.0.2.1:1: Cannot assign requested address")
+        #expect(message(server, .unix(path: "/nonexistent/q")) == "QMP cannot listen on 'unix:/nonexistent/q': No such file or directory")
+        #expect(message(server, .tcp(host: "192.0.2.1", port: 1)) == "QMP cannot listen on 'tcp:192.0.2.1:1': Cannot assign requested address")
         let used = try TestServer()
-        #expect(message(server, .tcp(host: "127.0.0.1", port: used.port)) == "-qmp: cannot listen on tcp:127.0.0.1:\(used.port): it is in use")
+        #expect(message(server, .tcp(host: "127.0.0.1", port: used.port)) == "QMP cannot listen on 'tcp:127.0.0.1:\(used.port)': it is in use")
         server.close()
     }
 }

@@ -46,8 +46,8 @@ import Testing
             #expect(throws: EntropyError.notACharacterDevice(path: path)) { try VirtioRng(sourcePath: path) }
         }
         #expect(throws: EntropyError.cannotOpen(path: "/nonexistent", .noEntry)) { try VirtioRng(sourcePath: "/nonexistent") }
-        #expect(EntropyError.cannotOpen(path: "/x", .noEntry).description == "rng-random: cannot open /x: No such file or directory")
-        #expect(EntropyError.notACharacterDevice(path: "/x").description == "rng-random: /x is not a character device")
+        #expect(EntropyError.cannotOpen(path: "/x", .noEntry).description == "-object rng-random: cannot open '/x': No such file or directory")
+        #expect(EntropyError.notACharacterDevice(path: "/x").description == "-object rng-random: '/x' is not a character device")
     }
 
     @Test func rates_outside64BytesTo1GigabyteASecond_areRefused() throws {

@@ -178,7 +178,7 @@ struct VhostUserFixture {
         let memory = try DeviceGuest.memory().0.memory
         let start = Clock.monotonicNanoseconds()
         #expect(message { _ = try VhostUserFileSystem.connect(path: "/nonexistent/socket", tag: "t", memory: memory) }
-            == "-device vhost-user-fs-device,tag=t: cannot connect to /nonexistent/socket: No such file or directory")
+            == "-device vhost-user-fs-device,tag=t: cannot connect to '/nonexistent/socket': No such file or directory")
         let taken = Clock.monotonicNanoseconds() - start
         #expect(taken >= 900_000_000 && taken < 10_000_000_000)
         // What will not come by itself is not waited for.

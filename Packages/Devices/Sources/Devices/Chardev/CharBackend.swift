@@ -81,13 +81,13 @@ public enum CharBackendError: Error, Equatable, Sendable, CustomStringConvertibl
 
     public var description: String {
         switch self {
-        case .cannotOpen(let path, let errno): "cannot open \(path): \(errno)"
-        case .cannotListen(let path, let errno): "cannot listen on \(path): \(errno)"
-        case .cannotConnect(let address, let errno): "cannot connect to \(address): \(errno)"
+        case .cannotOpen(let path, let errno): "cannot open '\(path)': \(errno)"
+        case .cannotListen(let path, let errno): "cannot listen on '\(path)': \(errno)"
+        case .cannotConnect(let address, let errno): "cannot connect to '\(address)': \(errno)"
         case .terminal(let errno): "cannot set up the terminal: \(errno)"
         case .eventLoop(let errno): "cannot watch a character device: \(errno)"
         case .alreadyStarted: "the character device is in use already"
-        case .chardev(let id, let error): "chardev \(id): \(error)"
+        case .chardev(let id, let error): "chardev '\(id)': \(error)"
         }
     }
 }

@@ -60,7 +60,7 @@ final class X86Platform {
         let serial = Serial16550(line: try line(Serial16550.gsi), backend: backend)
         try place("serial port") { () throws(AddressSpaceError) in try serial.attach(to: ports.root) }
         self.serial = serial
-        try lift(MachineError.serial) { () throws(CharBackendError) in try serial.start(on: loop) }
+        try lift(MachineError.chardev) { () throws(CharBackendError) in try serial.start(on: loop) }
     }
 
     private func line(_ gsi: UInt32) throws(MachineError) -> any InterruptLine {

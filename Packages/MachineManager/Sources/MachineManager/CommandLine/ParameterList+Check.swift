@@ -109,7 +109,7 @@ extension ParameterList {
             throw invalid("\(label(key)) must be an address such as 52:54:00:12:34:56, not \(quoted(text))")
         }
         guard !address.isMulticast, !address.isZero else {
-            throw invalid("\(label(key)) must be the address of a station, not multicast or zero, not \(quoted(text))")
+            throw invalid("\(label(key)) must be a unicast address and not all zeroes, not \(quoted(text))")
         }
         return address
     }

@@ -4,7 +4,7 @@ extension VmConfigBuilder {
         let stdioUsers = config.chardevs.count { $0.backend == .stdio } + (ownSerialIsStdio ? 1 : 0)
         guard stdioUsers <= 1 else { throw .conflict("stdio can be used only once among -serial and -chardev") }
         guard config.process.daemonizes else {
-            if config.process.pidFile != nil { throw .conflict("-pidfile needs -daemonize") }
+            if config.process.pidFile != nil { throw .conflict("-pidfile: needs -daemonize") }
             return
         }
         guard stdioUsers == 0 else { throw .conflict("-daemonize leaves no standard input and output for stdio") }

@@ -166,17 +166,17 @@ extension VmConfigBuilder {
 extension VmConfigBuilder {
     /// No descriptor has two owners.
     private func checkDescriptors() throws(CommandLineError) {
-        var seen: [VmConfig.Descriptor] = []
+        var seen: [Int32] = []
+        func take(_ number: Int32, _ option: String) throws(CommandLineError) {
+            guard !seen.contains(number) else { throw .conflict("\(option): descriptor \(number) is given twice") }
+            seen.append(number)
+        }
         for netdev in config.netdevs {
             guard case .tap(let tap) = netdev.backend else { continue }
-            seen += tap.descriptors + tap.vhostDescriptors
+            for case .number(let number) in tap.descriptors + tap.vhostDescriptors { try take(number, "-netdev \(netdev.id)") }
         }
         for case .vhostVsock(let device) in config.devices {
-            if let number = device.descriptor { seen.append(.number(number)) }
-        }
-        for (index, descriptor) in seen.enumerated() {
-            guard case .number(let number) = descriptor, seen[..<index].contains(descriptor) else { continue }
-            throw .conflict("descriptor \(number) is given twice")
+            if let number = device.descriptor { try take(number, "-device vhost-vsock-device") }
         }
     }
 }

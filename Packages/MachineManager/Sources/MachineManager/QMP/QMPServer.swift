@@ -7,8 +7,8 @@ public enum QMPServerError: Error, Equatable, Sendable, CustomStringConvertible 
 
     public var description: String {
         switch self {
-        case .cannotListen(let address, .addressInUse): "-qmp: cannot listen on \(address): it is in use"
-        case .cannotListen(let address, let error): "-qmp: cannot listen on \(address): \(error)"
+        case .cannotListen(let address, .addressInUse): "QMP cannot listen on '\(address)': it is in use"
+        case .cannotListen(let address, let error): "QMP cannot listen on '\(address)': \(error)"
         }
     }
 }

@@ -1,5 +1,6 @@
 public import LinuxSys
 
+/// Why there is no source of entropy. `description` is one sentence for the user.
 public enum EntropyError: Error, Equatable, Sendable, CustomStringConvertible {
     case cannotOpen(path: String, Errno)
     case notACharacterDevice(path: String)
@@ -9,11 +10,11 @@ public enum EntropyError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .cannotOpen(let path, let errno): "rng-random: cannot open \(path): \(errno)"
-        case .notACharacterDevice(let path): "rng-random: \(path) is not a character device"
+        case .cannotOpen(let path, let errno): "-object rng-random: cannot open '\(path)': \(errno)"
+        case .notACharacterDevice(let path): "-object rng-random: '\(path)' is not a character device"
         case .badRate(let bytes, let period):
-            "virtio-rng: max-bytes=\(bytes) in period=\(period) ms is not between 64 and 1000000000 bytes a second"
-        case .host(let errno): "virtio-rng: \(errno)"
+            "-device virtio-rng-device: max-bytes=\(bytes) in period=\(period) ms is not between 64 and 1000000000 bytes a second"
+        case .host(let errno): "-device virtio-rng-device: cannot set up its timer: \(errno)"
         }
     }
 }

@@ -46,7 +46,7 @@ public enum VhostUserError: Error, Equatable, Sendable, CustomStringConvertible 
 
     public var description: String {
         switch self {
-        case .connect(let path, let errno): "cannot connect to \(path): \(errno)"
+        case .connect(let path, let errno): "cannot connect to '\(path)': \(errno)"
         case .socket(let errno): "the connection to the vhost-user back end failed: \(errno)"
         case .hungUp: "the vhost-user back end hung up"
         case .silent: "the vhost-user back end does not answer"

@@ -17,11 +17,11 @@ public struct VsockError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String {
         let what =
             switch reason {
-            case .badCID: "guest-cid must be 3 to 4294967295"
-            case .inUse: "another virtual machine uses this guest-cid"
+            case .badCID: "guest-cid= must be a number from 3 to 4294967295, not '\(guestCID)'"
+            case .inUse: "another virtual machine uses guest-cid=\(guestCID)"
             case .vhost(let error): error.description
             case .event(let errno): "cannot create an eventfd: \(errno)"
             }
-        return "-device vhost-vsock-device,guest-cid=\(guestCID): \(what)"
+        return "-device vhost-vsock-device: \(what)"
     }
 }

@@ -9,13 +9,7 @@ final class QMPClient {
 
     /// Connects as soon as the server listens.
     init(path: String) throws {
-        var connected: Int32 = -1
-        try until("\(path) answers") {
-            guard let socket = try? StreamSocket.connect(path: path) else { return false }
-            connected = socket.take()
-            return true
-        }
-        socket = OwnedFD(adopting: connected)
+        socket = try connected(path)
     }
 
     /// Connects and takes the greeting.

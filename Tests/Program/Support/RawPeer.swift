@@ -7,13 +7,7 @@ final class RawPeer {
 
     /// Connects as soon as somebody listens.
     init(path: String) throws {
-        var connected: Int32 = -1
-        try until("\(path) answers") {
-            guard let socket = try? StreamSocket.connect(path: path) else { return false }
-            connected = socket.take()
-            return true
-        }
-        socket = OwnedFD(adopting: connected)
+        socket = try connected(path)
     }
 
     /// Sends what the socket takes within `seconds`; the number of bytes. Stops when the server hangs up.
@@ -42,4 +36,15 @@ final class RawPeer {
             return count == 0 ? nil : Array(piece[..<count])
         } catch { return error == .again ? [] : nil }
     }
+}
+
+/// A connection to a unix socket, as soon as somebody listens.
+func connected(_ path: String) throws -> OwnedFD {
+    var descriptor: Int32 = -1
+    try until("\(path) answers") {
+        guard let socket = try? StreamSocket.connect(path: path) else { return false }
+        descriptor = socket.take()
+        return true
+    }
+    return OwnedFD(adopting: descriptor)
 }

@@ -7,11 +7,7 @@ import Testing
 
 @Suite(.serialized) struct SocketBackendTests {
     @Test func clients_oneAfterTheOther_areServed() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient()
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket()
         let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
         #expect(mode == 0o600)
         for round in 0..<20 {
@@ -28,11 +24,7 @@ import Testing
     }
 
     @Test func secondClient_waitsUntilTheFirstLeaves() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient()
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket()
         var first: OwnedFD? = try StreamSocket.connect(path: path)
         if let peer = first.take() {
             _ = try peer.send(Array("1".utf8))
@@ -50,11 +42,7 @@ import Testing
     }
 
     @Test func flood_withoutRoom_stopsReadingAndResumes() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient(room: 100)
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket(room: 100)
         let peer = try StreamSocket.connect(path: path)
         let flood = [UInt8](repeating: 7, count: 1 << 20)
         var sent = 0
@@ -72,11 +60,7 @@ import Testing
     }
 
     @Test func hangUp_withInputUnread_freesTheSocketForTheNext() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient(room: 4)
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket(room: 4)
         do {
             let rude = try StreamSocket.connect(path: path)
             _ = try rude.send([UInt8](repeating: 1, count: 1000))
@@ -95,11 +79,7 @@ import Testing
     }
 
     @Test func hangUp_afterInput_deliversTheRest() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient(room: 4)
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket(room: 4)
         do {
             let brief = try StreamSocket.connect(path: path)
             _ = try brief.send([UInt8](repeating: 1, count: 1000))
@@ -114,11 +94,7 @@ import Testing
     }
 
     @Test func peerThatNeverReads_neverBlocksAndIsBounded() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient()
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket()
         let peer = try StreamSocket.connect(path: path)
         _ = try peer.send([1])
         eventually("connection") { client.received == [1] }
@@ -131,10 +107,7 @@ import Testing
     }
 
     @Test func outputWithoutAClient_isDroppedAndCounted() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        try backend.start(on: thread.loop, client: FakeClient())
+        let (_, thread, backend, _) = try servedSocket()
         send("nobody", to: backend)
         #expect(backend.droppedBytes == 6)
         thread.end()
@@ -154,11 +127,7 @@ import Testing
     }
 
     @Test func hangUps_atRandomMoments_areSurvived() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient(room: 1 << 30)
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket(room: 1 << 30)
         for round in 0..<200 {
             let peer = try connect(path)
             if round % 2 == 0 { _ = try? peer.send([UInt8](repeating: UInt8(round), count: round * 10)) }

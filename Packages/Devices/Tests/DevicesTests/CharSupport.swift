@@ -47,6 +47,16 @@ func readAll(_ file: borrowing OwnedFD, count: Int) -> [UInt8] {
     return all
 }
 
+/// A socket that listens at `path`, in front of a client with `room` for input.
+func servedSocket(room: Int = 4096) throws -> (path: String, thread: LoopThread, backend: SocketBackend, client: FakeClient) {
+    let path = temporaryPath()
+    let thread = try LoopThread()
+    let backend = try SocketBackend(path: path)
+    let client = FakeClient(room: room)
+    try backend.start(on: thread.loop, client: client)
+    return (path, thread, backend, client)
+}
+
 func send(_ text: String, to backend: any CharBackend) {
     for byte in text.utf8 { _ = backend.send(byte) }
 }

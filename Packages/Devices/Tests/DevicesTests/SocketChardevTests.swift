@@ -129,11 +129,7 @@ import Testing
     // MARK: Output in bulk
 
     @Test func bulk_toASlowReader_losesNothing() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient()
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, _) = try servedSocket()
         let peer = try StreamSocket.connect(path: path)
         eventually("connected") { backend.isConnected }
         let bytes = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }
@@ -153,11 +149,7 @@ import Testing
     }
 
     @Test func bulkWithoutLoss_toAPeerThatNeverReads_waitsUntilItLeaves() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient()
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket()
         let block = [UInt8](repeating: 1, count: 8192)
         do {
             let peer = try StreamSocket.connect(path: path)
@@ -182,10 +174,7 @@ import Testing
 
     /// A guest's kernel may wait for its console with a processor and interrupts off.
     @Test func bulkWithLoss_toAPeerThatNeverReads_isDroppedAfterAWhileAndAtOnceFromThenOn() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        try backend.start(on: thread.loop, client: FakeClient())
+        let (path, thread, backend, _) = try servedSocket()
         let peer = try StreamSocket.connect(path: path)
         eventually("connected") { backend.isConnected }
         let bytes = [UInt8](repeating: 1, count: 1 << 20)
@@ -215,10 +204,7 @@ import Testing
     }
 
     @Test func bulkWithoutAPeer_isDroppedAndCounted() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        try backend.start(on: thread.loop, client: FakeClient())
+        let (_, thread, backend, _) = try servedSocket()
         #expect(backend.send([UInt8](repeating: 0, count: 100_000).span, .never) == 100_000)
         #expect(backend.droppedBytes == 100_000)
         thread.end()
@@ -246,11 +232,7 @@ import Testing
     }
 
     @Test func hangUpsAtRandomMoments_areTold_andSurvived() throws {
-        let path = temporaryPath()
-        let thread = try LoopThread()
-        let backend = try SocketBackend(path: path)
-        let client = FakeClient(room: 1 << 30)
-        try backend.start(on: thread.loop, client: client)
+        let (path, thread, backend, client) = try servedSocket(room: 1 << 30)
         let block = [UInt8](repeating: 3, count: 997)
         for round in 0..<200 {
             let peer = try connect(path)

@@ -96,24 +96,6 @@ long sys_unix_socket(const char *path, bool listening, int backlog) {
     return -(long)error;
 }
 
-long sys_tcp_listen(const char *host, uint16_t port, int backlog) {
-    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
-    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-    struct sockaddr *address;
-    socklen_t length;
-    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) { address = (struct sockaddr *)&v4; length = sizeof v4; }
-    else if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1) { address = (struct sockaddr *)&v6; length = sizeof v6; }
-    else return -(long)EINVAL;
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return -(long)errno;
-    int one = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, address, length) == 0 && listen(fd, backlog) == 0) return fd;
-    int error = errno;
-    close(fd);
-    return -(long)error;
-}
-
 long sys_socket_port(int fd) {
     struct sockaddr_storage address = { 0 };
     socklen_t length = sizeof address;

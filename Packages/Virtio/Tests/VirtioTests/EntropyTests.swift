@@ -61,7 +61,7 @@ import Testing
         }
         #expect(
             EntropyError.badRate(maximumBytes: 1, periodMilliseconds: 2000).description
-                == "virtio-rng: max-bytes=1 in period=2000 ms is not between 64 and 1000000000 bytes a second")
+                == "-device virtio-rng-device: max-bytes=1 in period=2000 ms is not between 64 and 1000000000 bytes a second")
     }
 
     @Test func quota_givesSoManyBytesAPeriod_andTheTimerGoesOn() throws {

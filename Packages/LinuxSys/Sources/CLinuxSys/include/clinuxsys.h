@@ -50,7 +50,6 @@ static inline uint64_t sys_epoll_data(const struct epoll_event *event) { return 
 
 // Sockets. Every descriptor is close-on-exec and non-blocking.
 long sys_unix_socket(const char *path, bool listening, int backlog);
-long sys_tcp_listen(const char *host, uint16_t port, int backlog);
 long sys_socket_port(int fd);
 long sys_accept(int fd);
 // MSG_NOSIGNAL: a peer that hangs up must not kill the process with SIGPIPE.

@@ -18,37 +18,26 @@ struct BlockConfigurationSpace {
     /// waits for the device waits for that.
     static let maximumZeroSectors: UInt32 = (32 << 20) >> 9
 
-    private var bytes = [UInt8](repeating: 0, count: size)
+    private var bytes = ConfigurationSpace(size: size)
 
     init(capacity: UInt64, segmentMaximum: UInt32, discardAlignment: UInt32?, writeZeroesMayUnmap: Bool?) {
-        put(capacity, at: 0)
-        put(segmentMaximum, at: 12)
+        bytes.put(capacity, at: 0)
+        bytes.put(segmentMaximum, at: 12)
         // BLK_SIZE is not offered: partition tables on the image count 512-byte sectors, whatever the host's disk has. MQ is not either.
-        put(UInt32(BlockSector.size), at: 20)
-        put(UInt16(1), at: 34)
+        bytes.put(UInt32(BlockSector.size), at: 20)
+        bytes.put(UInt16(1), at: 34)
         if let discardAlignment {
-            put(Self.maximumDiscardSectors, at: 36)
-            put(UInt32(1), at: 40)
-            put(discardAlignment, at: 44)
+            bytes.put(Self.maximumDiscardSectors, at: 36)
+            bytes.put(UInt32(1), at: 40)
+            bytes.put(discardAlignment, at: 44)
         }
         if let writeZeroesMayUnmap {
-            put(Self.maximumZeroSectors, at: 48)
-            put(UInt32(1), at: 52)
-            put(UInt8(writeZeroesMayUnmap ? 1 : 0), at: 56)
+            bytes.put(Self.maximumZeroSectors, at: 48)
+            bytes.put(UInt32(1), at: 52)
+            bytes.put(UInt8(writeZeroesMayUnmap ? 1 : 0), at: 56)
         }
-    }
-
-    private mutating func put<T: FixedWidthInteger>(_ value: T, at offset: Int) {
-        for byte in 0..<MemoryLayout<T>.size { bytes[offset + byte] = UInt8(truncatingIfNeeded: value >> T(8 * byte)) }
     }
 
     /// `size` is 1...8; bytes beyond the end are 0.
-    func read(offset: Int, size: Int) -> UInt64 {
-        guard offset >= 0, size >= 1, size <= 8 else { return 0 }
-        var value: UInt64 = 0
-        for byte in 0..<size where offset < Self.size &- byte {
-            value |= UInt64(bytes[offset &+ byte]) << UInt64(8 &* byte)
-        }
-        return value
-    }
+    func read(offset: Int, size: Int) -> UInt64 { bytes.read(offset: offset, size: size) }
 }

@@ -68,15 +68,8 @@ public final class VirtioConsole: VirtioDevice {
     // MARK: Configuration space (section 5.3.4): cols, rows, max_nr_ports, emerg_wr
 
     public func readConfig(offset: Int, size: Int) -> UInt64 {
-        guard offset >= 0, (1...8).contains(size) else { return 0 }
-        var value: UInt64 = 0
-        for byte in 0..<size {
-            // 0 columns and rows: not known, programs in the guest use what they take for usual.
-            let place = offset &+ byte
-            guard (4..<8).contains(place) else { continue }
-            value |= (UInt64(portCount) >> UInt64(8 &* (place &- 4)) & 0xff) << UInt64(8 &* byte)
-        }
-        return value
+        // 0 columns and rows: not known, programs in the guest use what they take for usual.
+        ConfigurationSpace.read(offset: offset, size: size) { $0 == 4 ? UInt8(truncatingIfNeeded: portCount) : 0 }
     }
 
     /// `emerg_wr` belongs to EMERG_WRITE, which is not offered.

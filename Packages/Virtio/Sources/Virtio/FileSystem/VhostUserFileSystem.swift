@@ -22,7 +22,7 @@ public final class VhostUserFileSystem: VirtioDevice {
 
     private let backEnd: VhostUser
     /// Virtio 1.2, section 5.11.4: the tag, padded with zeros, and the number of request queues.
-    private let configuration: [UInt8]
+    private var configuration = ConfigurationSpace(size: tagLimit + 4)
 
     /// Connects to the back end that listens at `path`, and asks what it can do; takes a few seconds at most. `tag` is the name that the guest mounts.
     /// `memory` must be shared (`HostMemory.Options.shared`).
@@ -47,21 +47,11 @@ public final class VhostUserFileSystem: VirtioDevice {
         let queueCount = 1 + numRequestQueues
         backEnd = try VhostUser(connection, name: FileSystemError.option(tag), queueCount: queueCount, limits: limits)
         queueSizes = [UInt16](repeating: Self.queueSize, count: queueCount)
-        let name = Array(tag.utf8.prefix(Self.tagLimit))
-        let count = UInt32(clamping: numRequestQueues)
-        configuration =
-            name + [UInt8](repeating: 0, count: Self.tagLimit - name.count)
-            + stride(from: UInt32(0), to: 32, by: 8).map { UInt8(truncatingIfNeeded: count >> $0) }
+        configuration.put(tag.utf8.prefix(Self.tagLimit), at: 0)
+        configuration.put(UInt32(clamping: numRequestQueues), at: Self.tagLimit)
     }
 
-    public func readConfig(offset: Int, size: Int) -> UInt64 {
-        guard offset >= 0, (1...8).contains(size) else { return 0 }
-        var value: UInt64 = 0
-        for index in 0..<size where offset < configuration.count - index {
-            value |= UInt64(configuration[offset + index]) << UInt64(8 * index)
-        }
-        return value
-    }
+    public func readConfig(offset: Int, size: Int) -> UInt64 { configuration.read(offset: offset, size: size) }
 
     /// Nothing is writable.
     public func writeConfig(offset: Int, size: Int, value: UInt64) {}

@@ -71,11 +71,11 @@ extension NetBackend {
     /// Opens or adopts a tap. The descriptors in `options` are owned here from now on: closed when it throws, or with the back end.
     public static func openTap(_ options: TapOptions) throws(NetError) -> NetBackend {
         let netdev = options.netdev
-        let owned = DescriptorList(options.descriptors)
+        let owned = GivenDescriptors(options.descriptors)
         var vhostNumbers: [Int32] = []
         if case .descriptors(let numbers) = options.vhost { vhostNumbers = numbers }
         // A number that is in both lists is closed once.
-        let ownedVhost = DescriptorList(vhostNumbers, except: options.descriptors)
+        let ownedVhost = GivenDescriptors(vhostNumbers, except: options.descriptors)
         if let duplicate = owned.duplicate ?? ownedVhost.duplicate { throw .duplicateDescriptor(netdev: netdev, descriptor: duplicate) }
         guard (1...NetOptions.maximumQueuePairs).contains(options.queues) else { throw .queueCount(netdev: netdev, count: options.queues) }
         if case .descriptors = options.vhost, vhostNumbers.count != options.queues {
@@ -153,7 +153,7 @@ extension NetBackend {
 
     // MARK: By descriptor
 
-    private static func adopt(_ owned: DescriptorList, _ netdev: String) throws(NetError) -> Tap {
+    private static func adopt(_ owned: GivenDescriptors, _ netdev: String) throws(NetError) -> Tap {
         var tap = Tap(interface: "", queues: [], isMultiQueue: true)
         for number in owned.numbers {
             var buffer = [CChar](repeating: 0, count: Int(CTAP_NAME_SIZE))
@@ -201,24 +201,4 @@ extension NetBackend {
             throw .cannotConfigure(netdev: netdev, interface: tap.interface, error)
         }
     }
-}
-
-/// Descriptors that are owned, each once, until they are taken.
-final class DescriptorList {
-    let numbers: [Int32]
-    /// A number that is in the list twice, or in another list as well.
-    let duplicate: Int32?
-    private var left: Set<Int32>
-
-    init(_ numbers: [Int32], except others: [Int32] = []) {
-        self.numbers = numbers
-        left = Set(numbers).subtracting(others)
-        var seen = Set(others)
-        duplicate = numbers.first { !seen.insert($0).inserted }
-    }
-
-    deinit { for number in left { _ = OwnedFD(adopting: number) } }
-
-    /// Each number once; the second time there is nothing to own.
-    func take(_ number: Int32) -> OwnedFD { OwnedFD(adopting: left.remove(number) ?? -1) }
 }

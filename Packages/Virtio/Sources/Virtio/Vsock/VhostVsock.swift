@@ -68,9 +68,7 @@ public final class VhostVsock: VirtioDevice {
 
     /// Virtio 1.2, section 5.10.4: the CID, 64 bits.
     public func readConfig(offset: Int, size: Int) -> UInt64 {
-        guard (0..<8).contains(offset), (1...8).contains(size) else { return 0 }
-        let value = guestCID >> UInt64(8 &* offset)
-        return size == 8 ? value : value & (1 << UInt64(8 &* size) &- 1)
+        ConfigurationSpace.read(offset: offset, size: size) { $0 < 8 ? UInt8(truncatingIfNeeded: guestCID >> UInt64(8 * $0)) : 0 }
     }
 
     /// Nothing is writable.

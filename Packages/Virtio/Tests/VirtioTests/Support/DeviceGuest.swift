@@ -5,14 +5,13 @@ import Synchronization
 @testable import Virtio
 
 /// A guest whose driver knows nothing of the device type: registers, rings, and RAM that may be shared with another process.
-final class DeviceGuest {
+final class DeviceGuest: Driver {
     static let ramSize: UInt64 = 4 << 20
 
     let space: AddressSpace
     let ram: HostMemory
     let line: TestInterruptLine
     let transport: VirtioMMIODevice
-    var memory: GuestMemory { space.memory }
     private var availableIndex: [UInt16]
     private var seenUsed: [UInt16]
     var queueSize: UInt16 = 16
@@ -36,32 +35,6 @@ final class DeviceGuest {
         seenUsed = [UInt16](repeating: 0, count: count)
     }
 
-    // MARK: Registers
-
-    func read(_ register: MMIORegister) -> UInt32 { UInt32(transport.read(offset: register.rawValue, size: 4)) }
-    func write(_ register: MMIORegister, _ value: UInt32) { transport.write(offset: register.rawValue, size: 4, value: UInt64(value)) }
-    var status: DeviceStatus { DeviceStatus(rawValue: UInt8(truncatingIfNeeded: read(.status))) }
-    func config(_ offset: UInt64, _ size: Int) -> UInt64 { transport.read(offset: MMIORegister.config + offset, size: size) }
-
-    var offeredFeatures: UInt64 {
-        write(.deviceFeaturesSelect, 0)
-        let low = read(.deviceFeatures)
-        write(.deviceFeaturesSelect, 1)
-        return UInt64(read(.deviceFeatures)) << 32 | UInt64(low)
-    }
-
-    func negotiate(_ features: UInt64? = nil) {
-        write(.status, 0)
-        write(.status, 1)
-        write(.status, 3)
-        let features = features ?? offeredFeatures
-        write(.driverFeaturesSelect, 0)
-        write(.driverFeatures, UInt32(truncatingIfNeeded: features))
-        write(.driverFeaturesSelect, 1)
-        write(.driverFeatures, UInt32(features >> 32))
-        write(.status, 11)
-    }
-
     /// Where the driver puts queue `index`; odd ones are in high memory.
     func place(_ index: Int) -> QueueConfiguration {
         let base = (index % 2 == 0 ? 0 : UInt64(1) << 32) + 0x1_0000 * UInt64(index + 1)
@@ -73,15 +46,7 @@ final class DeviceGuest {
         if memory.isRAM(at: configuration.descriptorTable, count: 0xc000) { try memory.fill(at: configuration.descriptorTable, count: 0xc000) }
         availableIndex[index] = 0
         seenUsed[index] = 0
-        write(.queueSelect, UInt32(index))
-        write(.queueSize, configuration.size)
-        write(.queueDescriptorLow, UInt32(truncatingIfNeeded: configuration.descriptorTable))
-        write(.queueDescriptorHigh, UInt32(configuration.descriptorTable >> 32))
-        write(.queueDriverLow, UInt32(truncatingIfNeeded: configuration.availableRing))
-        write(.queueDriverHigh, UInt32(configuration.availableRing >> 32))
-        write(.queueDeviceLow, UInt32(truncatingIfNeeded: configuration.usedRing))
-        write(.queueDeviceHigh, UInt32(configuration.usedRing >> 32))
-        write(.queueReady, 1)
+        setUpQueue(configuration, at: index)
     }
 
     /// The whole initialization; true when the device runs.
@@ -97,18 +62,8 @@ final class DeviceGuest {
 
     /// Writes a chain into descriptors from `first` on and offers it.
     func offer(_ queue: Int, _ buffers: [Buffer], first: UInt16 = 0) throws {
-        let place = place(queue)
-        for (index, buffer) in buffers.enumerated() {
-            let at = place.descriptorTable + 16 * (UInt64(first) + UInt64(index))
-            let isLast = index == buffers.count - 1
-            try memory.store(buffer.address, at: at)
-            try memory.store(buffer.length, at: at + 8)
-            try memory.store(buffer.flags | (isLast ? 0 : Descriptor.next), at: at + 12)
-            try memory.store(first + UInt16(index) + 1, at: at + 14)
-        }
-        try memory.store(first, at: place.availableRing + 4 + 2 * UInt64(availableIndex[queue] % queueSize))
-        availableIndex[queue] &+= 1
-        try memory.storeRelease16(availableIndex[queue], at: place.availableRing + 2)
+        try writeTable(buffers, at: place(queue).descriptorTable, first: Int(first))
+        try offer(first, ring: place(queue).availableRing, size: queueSize, index: &availableIndex[queue])
     }
 
     /// What KVM's ioeventfd does.
@@ -116,13 +71,7 @@ final class DeviceGuest {
 
     func newUsed(_ queue: Int) throws -> [UsedEntry] {
         let place = place(queue)
-        let index = try memory.loadAcquire16(at: place.usedRing + 2)
-        var entries: [UsedEntry] = []
-        while seenUsed[queue] != index {
-            let at = place.usedRing + 4 + 8 * UInt64(seenUsed[queue] % queueSize)
-            entries.append(UsedEntry(id: try memory.load(UInt32.self, at: at), length: try memory.load(UInt32.self, at: at + 4)))
-            seenUsed[queue] &+= 1
-        }
+        let entries = try usedEntries(ring: place.usedRing, size: queueSize, seen: &seenUsed[queue])
         // With the event index: an interrupt for the next one, please.
         try memory.store(seenUsed[queue], at: place.availableRing + 4 + 2 * UInt64(queueSize))
         return entries

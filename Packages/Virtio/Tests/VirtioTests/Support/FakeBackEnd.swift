@@ -34,7 +34,7 @@ final class FakeBackEnd: Sendable {
 
     private struct State: ~Copyable {
         var messages: [Message] = []
-        var descriptors = LinuxSys.DescriptorList()
+        var descriptors = DescriptorList()
         var calls: [UInt32: Int32] = [:]
         var kicks: [UInt32: Int32] = [:]
         var errors: [UInt32: Int32] = [:]
@@ -160,7 +160,7 @@ final class FakeBackEnd: Sendable {
     }
 
     private func readMessage(_ socket: borrowing OwnedFD) -> Message? {
-        var descriptors = LinuxSys.DescriptorList()
+        var descriptors = DescriptorList()
         guard let header = read(12, socket, &descriptors) else { return nil }
         var message = Message(request: 0, flags: 0, payload: header, descriptorCount: 0)
         (message.request, message.flags) = (message.word(0), message.word(4))
@@ -172,7 +172,7 @@ final class FakeBackEnd: Sendable {
         return message
     }
 
-    private func keep(_ message: Message, _ descriptors: inout LinuxSys.DescriptorList) {
+    private func keep(_ message: Message, _ descriptors: inout DescriptorList) {
         state.withLock { state in
             while let file = descriptors.takeFirst() {
                 let ring = message.payload.isEmpty ? 0 : message.word(0) & 0xff
@@ -187,7 +187,7 @@ final class FakeBackEnd: Sendable {
         }
     }
 
-    private func read(_ count: Int, _ socket: borrowing OwnedFD, _ descriptors: inout LinuxSys.DescriptorList) -> [UInt8]? {
+    private func read(_ count: Int, _ socket: borrowing OwnedFD, _ descriptors: inout DescriptorList) -> [UInt8]? {
         var bytes: [UInt8] = []
         while bytes.count < count {
             if state.withLock({ $0.isStopped }) { return nil }

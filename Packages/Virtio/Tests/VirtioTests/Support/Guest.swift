@@ -3,24 +3,8 @@ import BlockBackend
 import HypervisorTesting
 @testable import Virtio
 
-/// One element of a chain as the driver writes it.
-struct Buffer {
-    var address: UInt64
-    var length: UInt32
-    var flags: UInt16 = 0
-    var next: UInt16?
-
-    static func readable(_ address: UInt64, _ length: UInt32) -> Buffer { Buffer(address: address, length: length) }
-    static func writable(_ address: UInt64, _ length: UInt32) -> Buffer { Buffer(address: address, length: length, flags: Descriptor.write) }
-}
-
-struct UsedEntry: Equatable {
-    var id: UInt32
-    var length: UInt32
-}
-
 /// The guest: RAM, and a driver that is as good or as bad as the test wants.
-final class Guest {
+final class Guest: Driver {
     static let ramSize: UInt64 = 4 << 20
     /// RAM that goes on right after the first piece, from another mapping.
     static let secondRAM: UInt64 = 1 << 20
@@ -40,7 +24,6 @@ final class Guest {
     let storage: any BlockStorage
     let fake: FakeStorage
     let transport: VirtioMMIODevice
-    var memory: GuestMemory { space.memory }
 
     var queueSize: UInt16 = 256
     var availableIndex: UInt16 = 0
@@ -59,45 +42,6 @@ final class Guest {
             name: "disk", device: VirtioBlock(storage: slotIsEmpty ? nil : real ?? disk, options: options), memory: space.memory, line: line)
     }
 
-    // MARK: Registers
-
-    func read(_ register: MMIORegister) -> UInt32 { UInt32(transport.read(offset: register.rawValue, size: 4)) }
-    func write(_ register: MMIORegister, _ value: UInt32) { transport.write(offset: register.rawValue, size: 4, value: UInt64(value)) }
-
-    var status: DeviceStatus { DeviceStatus(rawValue: UInt8(truncatingIfNeeded: read(.status))) }
-
-    var offeredFeatures: UInt64 {
-        write(.deviceFeaturesSelect, 0)
-        let low = read(.deviceFeatures)
-        write(.deviceFeaturesSelect, 1)
-        return UInt64(read(.deviceFeatures)) << 32 | UInt64(low)
-    }
-
-    /// Up to FEATURES_OK.
-    func negotiate(_ features: UInt64? = nil) {
-        write(.status, 0)
-        write(.status, 1)
-        write(.status, 3)
-        let features = features ?? offeredFeatures
-        write(.driverFeaturesSelect, 0)
-        write(.driverFeatures, UInt32(truncatingIfNeeded: features))
-        write(.driverFeaturesSelect, 1)
-        write(.driverFeatures, UInt32(features >> 32))
-        write(.status, 11)
-    }
-
-    func setUpQueue(_ configuration: QueueConfiguration) {
-        write(.queueSelect, 0)
-        write(.queueSize, configuration.size)
-        write(.queueDescriptorLow, UInt32(truncatingIfNeeded: configuration.descriptorTable))
-        write(.queueDescriptorHigh, UInt32(configuration.descriptorTable >> 32))
-        write(.queueDriverLow, UInt32(truncatingIfNeeded: configuration.availableRing))
-        write(.queueDriverHigh, UInt32(configuration.availableRing >> 32))
-        write(.queueDeviceLow, UInt32(truncatingIfNeeded: configuration.usedRing))
-        write(.queueDeviceHigh, UInt32(configuration.usedRing >> 32))
-        write(.queueReady, 1)
-    }
-
     /// The whole initialization; true when the device runs.
     @discardableResult
     func start(features: UInt64? = nil, queueSize: UInt16 = 256) throws -> Bool {
@@ -114,24 +58,10 @@ final class Guest {
 
     // MARK: Rings
 
-    /// Writes descriptors from `first` on, each linked to the following one unless it says otherwise.
-    func writeTable(_ buffers: [Buffer], at table: UInt64 = Place.descriptors, first: Int = 0) throws {
-        for (index, buffer) in buffers.enumerated() {
-            let place = table + UInt64(first + index) * 16
-            let isLast = index == buffers.count - 1
-            let flags = buffer.flags | (buffer.next != nil || !isLast ? Descriptor.next : 0)
-            try memory.store(buffer.address, at: place)
-            try memory.store(buffer.length, at: place + 8)
-            try memory.store(flags, at: place + 12)
-            try memory.store(buffer.next ?? UInt16(truncatingIfNeeded: first + index + 1), at: place + 14)
-        }
-    }
+    /// Writes descriptors into the queue's own table.
+    func writeTable(_ buffers: [Buffer], first: Int = 0) throws { try writeTable(buffers, at: Place.descriptors, first: first) }
 
-    func offer(_ head: UInt16) throws {
-        try memory.store(head, at: Place.available + 4 + 2 * UInt64(availableIndex % queueSize))
-        availableIndex &+= 1
-        try memory.storeRelease16(availableIndex, at: Place.available + 2)
-    }
+    func offer(_ head: UInt16) throws { try offer(head, ring: Place.available, size: queueSize, index: &availableIndex) }
 
     /// What the event loop would do.
     func serve() {
@@ -139,16 +69,7 @@ final class Guest {
         while fake.inFlight > 0, !fake.isHolding { transport.serveEventSource(fake.completionFD) }
     }
 
-    func newUsed() throws -> [UsedEntry] {
-        let index = try memory.loadAcquire16(at: Place.used + 2)
-        var entries: [UsedEntry] = []
-        while seenUsed != index {
-            let place = Place.used + 4 + 8 * UInt64(seenUsed % queueSize)
-            entries.append(UsedEntry(id: try memory.load(UInt32.self, at: place), length: try memory.load(UInt32.self, at: place + 4)))
-            seenUsed &+= 1
-        }
-        return entries
-    }
+    func newUsed() throws -> [UsedEntry] { try usedEntries(ring: Place.used, size: queueSize, seen: &seenUsed) }
 
     func setUsedEvent(_ value: UInt16) throws { try memory.store(value, at: Place.available + 4 + 2 * UInt64(queueSize)) }
     func availableEvent() throws -> UInt16 { try memory.load(UInt16.self, at: Place.used + 4 + 8 * UInt64(queueSize)) }
@@ -181,9 +102,6 @@ final class Guest {
         serve()
         return (try memory.load(UInt8.self, at: Place.status), try newUsed().last)
     }
-
-    func fill(_ address: UInt64, _ bytes: [UInt8]) throws { try memory.write(at: address, bytes: bytes) }
-    func bytes(_ address: UInt64, _ count: Int) throws -> [UInt8] { try memory.bytes(at: address, count: UInt64(count), limit: 1 << 22) }
 }
 
 /// SplitMix64: the same sequence on every run.

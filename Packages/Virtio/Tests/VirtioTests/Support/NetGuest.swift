@@ -66,7 +66,7 @@ enum Frame {
 }
 
 /// A guest with a network device: a driver as good or as bad as the test wants. Everything runs on the test's thread.
-final class NetGuest {
+final class NetGuest: Driver {
     static let ramSize: UInt64 = 16 << 20
     static let status: UInt64 = 0xf000
     static let command: UInt64 = 0xe000
@@ -86,7 +86,6 @@ final class NetGuest {
     let transport: VirtioMMIODevice
     let pairs: Int
     var rings: [Ring]
-    var memory: GuestMemory { space.memory }
 
     init(
         _ wires: [Wire] = [], pairs: Int = 1, multiqueue: Bool = false, hasUFO: Bool = false, queueSize: UInt16 = 256, vhost: [VhostNet] = [], hasEvent: Bool = false,
@@ -117,20 +116,6 @@ final class NetGuest {
 
     func device<R>(_ body: (VirtioNet) -> sending R) -> R { transport.update(VirtioNet.self, body)! }
 
-    // MARK: Registers
-
-    func read(_ register: MMIORegister) -> UInt32 { UInt32(transport.read(offset: register.rawValue, size: 4)) }
-    func write(_ register: MMIORegister, _ value: UInt32) { transport.write(offset: register.rawValue, size: 4, value: UInt64(value)) }
-    func config(_ offset: UInt64, _ size: Int) -> UInt64 { transport.read(offset: MMIORegister.config + offset, size: size) }
-    var status: DeviceStatus { DeviceStatus(rawValue: UInt8(truncatingIfNeeded: read(.status))) }
-
-    var offeredFeatures: UInt64 {
-        write(.deviceFeaturesSelect, 0)
-        let low = read(.deviceFeatures)
-        write(.deviceFeaturesSelect, 1)
-        return UInt64(read(.deviceFeatures)) << 32 | UInt64(low)
-    }
-
     func place(_ queue: Int) -> UInt64 { 0x10_0000 + UInt64(queue) * 0x8000 }
     func availablePlace(_ queue: Int) -> UInt64 { place(queue) + 0x4000 }
     func usedPlace(_ queue: Int) -> UInt64 { place(queue) + 0x5000 }
@@ -138,28 +123,14 @@ final class NetGuest {
     /// The whole initialization; true when the device runs. `without`: features not to accept. `ringSize` is of the data queues.
     @discardableResult
     func start(without: UInt64 = 0, only: UInt64? = nil, ringSize: UInt16 = 256, queues: [Int]? = nil) throws -> Bool {
-        write(.status, 0)
-        write(.status, 1)
-        write(.status, 3)
-        let features = (only.map { $0 | VirtioFeature.version1 } ?? offeredFeatures) & ~without
-        write(.driverFeaturesSelect, 0)
-        write(.driverFeatures, UInt32(truncatingIfNeeded: features))
-        write(.driverFeaturesSelect, 1)
-        write(.driverFeatures, UInt32(features >> 32))
-        write(.status, 11)
+        negotiate((only.map { $0 | VirtioFeature.version1 } ?? offeredFeatures) & ~without)
         try memory.fill(at: 0x10_0000, count: 0x8000 * UInt64(rings.count))
         let last = rings.count - 1
         for queue in queues ?? Array(0...last) {
             rings[queue] = Ring(size: min(ringSize, UInt16(queue == last ? 64 : 256)))
-            write(.queueSelect, UInt32(queue))
-            write(.queueSize, UInt32(rings[queue].size))
-            write(.queueDescriptorLow, UInt32(place(queue)))
-            write(.queueDescriptorHigh, 0)
-            write(.queueDriverLow, UInt32(availablePlace(queue)))
-            write(.queueDriverHigh, 0)
-            write(.queueDeviceLow, UInt32(usedPlace(queue)))
-            write(.queueDeviceHigh, 0)
-            write(.queueReady, 1)
+            let size = UInt32(rings[queue].size)
+            setUpQueue(
+                QueueConfiguration(size: size, descriptorTable: place(queue), availableRing: availablePlace(queue), usedRing: usedPlace(queue)), at: queue)
         }
         write(.status, 15)
         run()
@@ -174,22 +145,9 @@ final class NetGuest {
 
     // MARK: Rings
 
-    func writeTable(_ buffers: [Buffer], at table: UInt64, first: Int = 0) throws {
-        for (index, buffer) in buffers.enumerated() {
-            let place = table + UInt64(first + index) * 16
-            let isLast = index == buffers.count - 1
-            try memory.store(buffer.address, at: place)
-            try memory.store(buffer.length, at: place + 8)
-            try memory.store(buffer.flags | (buffer.next != nil || !isLast ? Descriptor.next : 0), at: place + 12)
-            try memory.store(buffer.next ?? UInt16(truncatingIfNeeded: first + index + 1), at: place + 14)
-        }
-    }
-
     /// Makes the chain at descriptor `head` available.
     func offer(_ queue: Int, head: UInt16) throws {
-        try memory.store(head, at: availablePlace(queue) + 4 + 2 * UInt64(rings[queue].available % rings[queue].size))
-        rings[queue].available &+= 1
-        try memory.storeRelease16(rings[queue].available, at: availablePlace(queue) + 2)
+        try offer(head, ring: availablePlace(queue), size: rings[queue].size, index: &rings[queue].available)
     }
 
     func add(_ queue: Int, _ buffers: [Buffer], head: UInt16 = 0) throws {
@@ -206,17 +164,8 @@ final class NetGuest {
     }
 
     func newUsed(_ queue: Int) throws -> [UsedEntry] {
-        let index = try memory.loadAcquire16(at: usedPlace(queue) + 2)
-        var entries: [UsedEntry] = []
-        while rings[queue].seen != index {
-            let place = usedPlace(queue) + 4 + 8 * UInt64(rings[queue].seen % rings[queue].size)
-            entries.append(UsedEntry(id: try memory.load(UInt32.self, at: place), length: try memory.load(UInt32.self, at: place + 4)))
-            rings[queue].seen &+= 1
-        }
-        return entries
+        try usedEntries(ring: usedPlace(queue), size: rings[queue].size, seen: &rings[queue].seen)
     }
-
-    func bytes(_ address: UInt64, _ count: Int) throws -> [UInt8] { try memory.bytes(at: address, count: UInt64(count), limit: 1 << 22) }
 
     // MARK: Packets
 

@@ -4,7 +4,7 @@ import LinuxSys
 @testable import Virtio
 
 /// A guest with a driver for any device: as many queues as it has, as good or as bad as the test wants.
-final class QueueGuest {
+final class QueueGuest: Driver {
     static let ramSize: UInt64 = 8 << 20
     /// Free for the test's buffers.
     static let data: UInt64 = 4 << 20
@@ -24,7 +24,6 @@ final class QueueGuest {
     let transport: VirtioMMIODevice
     let eventSources: [Int32]
     var rings: [Ring]
-    var memory: GuestMemory { space.memory }
 
     init(_ device: sending any VirtioDevice) throws {
         space = AddressSpace(name: "memory", size: 1 << 40)
@@ -34,38 +33,17 @@ final class QueueGuest {
         transport = try VirtioMMIODevice(name: "device", device: device, memory: space.memory, line: line)
     }
 
-    func read(_ register: MMIORegister) -> UInt32 { UInt32(transport.read(offset: register.rawValue, size: 4)) }
-    func write(_ register: MMIORegister, _ value: UInt32) { transport.write(offset: register.rawValue, size: 4, value: UInt64(value)) }
-    var status: DeviceStatus { transport.status }
-    func config(_ offset: UInt64, _ size: Int) -> UInt64 { transport.read(offset: MMIORegister.config + offset, size: size) }
-
-    var offeredFeatures: UInt64 {
-        write(.deviceFeaturesSelect, 0)
-        let low = read(.deviceFeatures)
-        write(.deviceFeaturesSelect, 1)
-        return UInt64(read(.deviceFeatures)) << 32 | UInt64(low)
-    }
-
     /// The whole initialization. Without the event index unless it is asked for, so that each used buffer interrupts.
     func start(features: UInt64? = nil, size: UInt16 = 16, leavingOut: Set<Int> = []) throws {
-        write(.status, 0)
-        write(.status, 3)
-        let features = features ?? offeredFeatures & ~VirtioFeature.eventIndex
-        write(.driverFeaturesSelect, 0)
-        write(.driverFeatures, UInt32(truncatingIfNeeded: features))
-        write(.driverFeaturesSelect, 1)
-        write(.driverFeatures, UInt32(features >> 32))
-        write(.status, 11)
+        negotiate(features ?? offeredFeatures & ~VirtioFeature.eventIndex)
         for index in rings.indices {
             write(.queueSelect, UInt32(index))
-            rings[index] = Ring(size: min(size, UInt16(read(.queueSizeMaximum))), base: rings[index].base)
-            try memory.fill(at: rings[index].base, count: 0x4000)
+            let ring = Ring(size: min(size, UInt16(read(.queueSizeMaximum))), base: rings[index].base)
+            rings[index] = ring
+            try memory.fill(at: ring.base, count: 0x4000)
             if leavingOut.contains(index) { continue }
-            write(.queueSize, UInt32(rings[index].size))
-            write(.queueDescriptorLow, UInt32(rings[index].descriptors))
-            write(.queueDriverLow, UInt32(rings[index].available))
-            write(.queueDeviceLow, UInt32(rings[index].used))
-            write(.queueReady, 1)
+            setUpQueue(
+                QueueConfiguration(size: UInt32(ring.size), descriptorTable: ring.descriptors, availableRing: ring.available, usedRing: ring.used), at: index)
         }
         write(.status, 15)
         serve()
@@ -73,22 +51,12 @@ final class QueueGuest {
 
     /// Makes a chain of descriptors from `head` on available.
     func offer(_ queue: Int, head: UInt16 = 0, _ buffers: [Buffer]) throws {
-        for (index, buffer) in buffers.enumerated() {
-            let place = rings[queue].descriptors + UInt64(Int(head) + index) * 16
-            let isLast = index == buffers.count - 1
-            try memory.store(buffer.address, at: place)
-            try memory.store(buffer.length, at: place + 8)
-            try memory.store(buffer.flags | (buffer.next != nil || !isLast ? Descriptor.next : 0), at: place + 12)
-            try memory.store(buffer.next ?? head &+ UInt16(index) &+ 1, at: place + 14)
-        }
+        try writeTable(buffers, at: rings[queue].descriptors, first: Int(head))
         try offer(queue, head)
     }
 
     func offer(_ queue: Int, _ head: UInt16) throws {
-        let ring = rings[queue]
-        try memory.store(head, at: ring.available + 4 + 2 * UInt64(ring.availableIndex % ring.size))
-        rings[queue].availableIndex &+= 1
-        try memory.storeRelease16(rings[queue].availableIndex, at: ring.available + 2)
+        try offer(head, ring: rings[queue].available, size: rings[queue].size, index: &rings[queue].availableIndex)
     }
 
     func kick(_ queue: Int) {
@@ -114,17 +82,6 @@ final class QueueGuest {
     }
 
     func newUsed(_ queue: Int) throws -> [UsedEntry] {
-        let ring = rings[queue]
-        let index = try memory.loadAcquire16(at: ring.used + 2)
-        var entries: [UsedEntry] = []
-        while rings[queue].seenUsed != index {
-            let place = ring.used + 4 + 8 * UInt64(rings[queue].seenUsed % ring.size)
-            entries.append(UsedEntry(id: try memory.load(UInt32.self, at: place), length: try memory.load(UInt32.self, at: place + 4)))
-            rings[queue].seenUsed &+= 1
-        }
-        return entries
+        try usedEntries(ring: rings[queue].used, size: rings[queue].size, seen: &rings[queue].seenUsed)
     }
-
-    func fill(_ address: UInt64, _ bytes: [UInt8]) throws { if !bytes.isEmpty { try memory.write(at: address, bytes: bytes) } }
-    func bytes(_ address: UInt64, _ count: Int) throws -> [UInt8] { try memory.bytes(at: address, count: UInt64(count), limit: 1 << 22) }
 }

@@ -6,7 +6,7 @@ extension OptionTable {
             OptionVariant("iothread", "thread that serves devices; at most \(VmConfig.maximumIOThreads)", [id]),
             OptionVariant(
                 "rng-random", "source of entropy for virtio-rng-device",
-                [id, ParameterSpec("filename", .path(OptionLimit.path), required: true, "file such as /dev/urandom")]),
+                [id, ParameterSpec("filename", .path(OptionLimit.path), required: true, "character device such as /dev/urandom")]),
             OptionVariant(unsupported: "memory-backend-ram"),
             OptionVariant(unsupported: "memory-backend-file"),
             OptionVariant(unsupported: "memory-backend-memfd"),

@@ -9,7 +9,7 @@ enum Program {
     private static let farewell: UInt64 = 500_000_000
 
     /// When the vCPU threads and the serial port have surely done what they do once.
-    private static let settling: UInt64 = 500_000_000
+    private static let settling: UInt64 = 100_000_000
 
     /// Runs the machine to its end; the process's exit code.
     static func run(_ config: VmConfig) -> Int32 {
@@ -85,7 +85,10 @@ enum Program {
         try lift(ProgramError.machine) { () throws(MachineError) in try machine.start() }
         try isRunning()
         ProgramMemory.releaseStartupPages()
-        loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
+        loop.after(nanoseconds: settling) {
+            ProgramMemory.limitFaultAround()
+            ProgramMemory.releaseStartupPages()
+        }
         loop.run()
         machine.shutDown()
         qmp.flush(nanoseconds: farewell)

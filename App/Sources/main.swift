@@ -3,6 +3,7 @@ internal import LinuxSys
 internal import MachineManager
 
 // A start, step by step: see ARCHITECTURE.md.
+ProgramMemory.prepare()
 StandardStreams.openMissing()
 InheritedDescriptors.capture()
 guard let words = ProcessEnvironment.arguments else {

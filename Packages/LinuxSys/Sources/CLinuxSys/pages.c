@@ -5,22 +5,63 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+// From the linker script of a release build; absent otherwise.
+extern const char program_constants_begin[] __attribute__((weak, visibility("hidden")));
+extern const char program_constants_end[] __attribute__((weak, visibility("hidden")));
+
+// The whole pages of [start, end).
+static bool whole_pages(uintptr_t *start, uintptr_t *end) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    *start = (*start + page - 1) & ~(page - 1);
+    *end &= ~(page - 1);
+    return *end > *start;
+}
+
+static bool constants(uintptr_t *start, uintptr_t *end) {
+    *start = (uintptr_t)program_constants_begin;
+    *end = (uintptr_t)program_constants_end;
+    return *start != 0 && whole_pages(start, end);
+}
+
+static bool constants_protected;
+
+void sys_prepare_program_memory(void) {
+    uintptr_t start, end;
+    constants_protected = constants(&start, &end) && mprotect((void *)start, end - start, PROT_READ) == 0;
+    mallopt(M_ARENA_MAX, 1);
+}
+
+// From the build's commit.o: what lies behind it is code that nothing is known to use (Scripts/function-order).
+extern const char program_rare_code[] __attribute__((weak, visibility("hidden")));
+extern const char etext[] __attribute__((weak, visibility("hidden")));
+
+enum { RARE_CODE_PIECE = 16 << 10 };
+
+void sys_limit_fault_around(void) {
+    uintptr_t start = (uintptr_t)program_rare_code, end = (uintptr_t)etext;
+    if (start == 0 || end == 0) return;
+    start = (start + RARE_CODE_PIECE - 1) & ~(uintptr_t)(RARE_CODE_PIECE - 1);
+    for (; start < end && end - start > RARE_CODE_PIECE; start += 2 * RARE_CODE_PIECE) madvise((void *)start, RARE_CODE_PIECE, MADV_RANDOM);
+}
+
 static int release_segment(struct dl_phdr_info *info, size_t size, void *first) {
     (void)size;
     (void)first;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         // Segments that are writable at load time hold relocations (RELRO among them) and would lose them.
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W)) continue;
-        uintptr_t start = (info->dlpi_addr + segment->p_vaddr + page - 1) & ~(page - 1);
-        uintptr_t end = (info->dlpi_addr + segment->p_vaddr + segment->p_filesz) & ~(page - 1);
-        if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
+        uintptr_t start = info->dlpi_addr + segment->p_vaddr;
+        uintptr_t end = start + segment->p_filesz;
+        if (whole_pages(&start, &end)) madvise((void *)start, end - start, MADV_DONTNEED);
     }
     return 1;  // The first object is the program itself.
 }
 
 void sys_release_program_pages(void) {
     dl_iterate_phdr(release_segment, NULL);
+    // Only what could not have been written: the others' pages would fall back to the file's content.
+    uintptr_t start, end;
+    if (constants_protected && constants(&start, &end)) madvise((void *)start, end - start, MADV_DONTNEED);
     malloc_trim(0);
 }

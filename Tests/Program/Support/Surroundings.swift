@@ -21,10 +21,16 @@ struct ProcessFacts {
 
     var workingDirectory: String? { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(id)/cwd") }
 
+    /// All of a file in /proc/PID. The kernel gives such a file a page at a time, and String(contentsOfFile:) takes the first for all of it.
+    func text(_ name: String) -> String {
+        let bytes = try? FileHandle(forReadingAtPath: "/proc/\(id)/\(name)")?.readToEnd()
+        return String(decoding: bytes ?? Data(), as: UTF8.self)
+    }
+
     /// Resident KiB outside guest memory: mappings under 128 MiB.
     var residentKiB: Int {
         var total = 0, size = 0
-        for line in ((try? String(contentsOfFile: "/proc/\(id)/smaps", encoding: .utf8)) ?? "").split(separator: "\n") {
+        for line in text("smaps").split(separator: "\n") {
             let words = line.split(separator: " ")
             guard words.count == 3, let number = Int(words[1]) else { continue }
             if words[0] == "Size:" { size = number }

@@ -45,6 +45,10 @@ watched() {
   return "$rc"
 }
 
+# fresh FILE SOURCE...: whether FILE was made from these very sources; their digest is kept beside it, in FILE.key.
+fresh() { [ -e "$1" ] && [ "$(cat "$1.key" 2>/dev/null)" = "$(digest "${@:2}")" ]; }
+digest() { (cd "$project" && find "${@#"$project/"}" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16); }
+
 # debian_kernel META DIRECTORY: unpacks the kernel package that Debian's META package names today into DIRECTORY, once.
 # DIRECTORY/version holds its version, DIRECTORY/vmlinuz its image.
 debian_kernel() {

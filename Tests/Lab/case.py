@@ -4,6 +4,8 @@ import shutil
 import tempfile
 import unittest
 
+import vm
+from host import Tap
 from vm import VM, copy_of_rootfs
 
 
@@ -13,6 +15,15 @@ class LabCase(unittest.TestCase):
         self.machines.append(machine)
         self.addCleanup(machine.close)
         return machine
+
+    def stock(self, memory='512', **configuration):
+        """Debian's kernel, at its shell."""
+        return self.vm(kernel=vm.STOCK, initrd=vm.STOCK_INITRD, memory=memory, **configuration).ready()
+
+    def tap(self, queues=1):
+        tap = Tap(queues)
+        self.addCleanup(tap.close)
+        return tap
 
     def setUp(self):
         self.machines = []

@@ -44,13 +44,20 @@ def onoff(value):
 
 
 class VM:
-    """Starts on construction. Serial: 'stdio' (pipes), 'tty' (stdio on a terminal), 'socket', 'pty', 'file'."""
+    """Starts on construction. Serial: 'stdio' (pipes), 'tty' (stdio on a terminal), 'socket', 'pty', 'file'.
 
-    def __init__(self, kernel=SMALL, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True):
+    options: further words of the command line, {dir} in them the machine's own directory; share: guest memory that another process
+    can map; inherit: descriptors that the program gets as 3, 4, ...
+    """
+
+    def __init__(self, kernel=SMALL, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True,
+                 options=(), share=False, inherit=()):
         self.dir = tempfile.mkdtemp(prefix='vm-')
         self.kernel, self.append, self.initrd, self.cpus, self.memory = kernel, append, initrd, cpus, memory
         self.drives = [Drive(copy_of_rootfs(self.dir))] if drives is None else drives
         self.qmp_path = os.path.join(self.dir, 'qmp.sock') if qmp else None
+        self.options, self.share, self.inherit = [word.replace('{dir}', self.dir) for word in options], share, inherit
+        self.most_kib, self.is_ready = 0, False
         self.serial, self.serial_path = serial, os.path.join(self.dir, 'serial')
         self.console, self.read_to = '', 0
         self.errors_path = os.path.join(self.dir, 'stderr')
@@ -63,7 +70,7 @@ class VM:
     def arguments(self):
         serial = {'stdio': 'stdio', 'tty': 'stdio', 'pty': 'pty', 'file': f'file,path={self.serial_path}',
                   'socket': f'socket,path={self.serial_path},server,nowait'}[self.serial]
-        words = [BINARY, '-machine', 'type=microvm', '-kernel', self.kernel, '-smp', str(self.cpus), '-m', self.memory,
+        words = [BINARY, '-machine', 'type=microvm' + (',mem-share=on' if self.share else ''), '-kernel', self.kernel, '-smp', str(self.cpus), '-m', self.memory,
                  '-append', self.append]
         if self.initrd:
             words += ['-initrd', self.initrd]
@@ -72,13 +79,21 @@ class VM:
                       '-device', f'virtio-blk-device,drive=drive{i}']
         if self.qmp_path:
             words += ['-qmp', f'unix:{self.qmp_path},server,nowait']
-        words += ['-serial', serial]
+        words += ['-serial', serial, *self.options]
         return self.for_qemu(words) if QEMU else words
 
     def for_qemu(self, words):
         words = [re.sub(r',direct=(on|off)', r',cache.direct=\1,if=none,format=raw', w) for w in words]
         words = [re.sub(r'^(socket,path=)', 'unix:', re.sub(r'^file,path=', 'file:', w)) for w in words]
-        words[words.index('type=microvm')] = f"microvm,acpi={onoff('acpi=off' not in self.append)},rtc=on"
+        words = [re.sub(r',fds=(\d+)$', r',fd=\1', w) for w in words]
+        words = [w if ',fd=' in w else re.sub(r'^tap,', 'tap,script=no,downscript=no,', w) for w in words]
+        words = [w.replace(',server,nowait', '' if 'virtiofs' in w else ',server=on,wait=off') for w in words]
+        machine = words.index('-machine') + 1
+        words[machine] = f"microvm,acpi={onoff('acpi=off' not in self.append)},rtc=on"
+        if self.share:
+            words[machine] += ',memory-backend=shared'
+            words += ['-object', f'memory-backend-memfd,id=shared,size={self.memory}M']
+        words += ['-global', 'virtio-mmio.force-legacy=false']
         return words + '-accel kvm -cpu host -nodefaults -no-user-config -display none -no-reboot'.split()
 
     # -- the process and its console ----------------------------------------------------------------------------------
@@ -90,7 +105,8 @@ class VM:
             self.terminal_before = termios.tcgetattr(self.slave)
             stdin = stdout = self.slave
         with open(self.errors_path, 'wb') as errors:
-            self.process = subprocess.Popen(self.arguments(), stdin=stdin, stdout=stdout, stderr=errors, start_new_session=True)
+            self.process = subprocess.Popen(inheriting(self.inherit) + self.arguments(), pass_fds=self.inherit,
+                                            stdin=stdin, stdout=stdout, stderr=errors, start_new_session=True)
         self.attach()
 
     def attach(self):
@@ -145,6 +161,7 @@ class VM:
                 return
 
     def send(self, text):
+        self.measure()
         data = text.encode()
         if self.serial == 'stdio':
             self.process.stdin.write(data)
@@ -176,9 +193,8 @@ class VM:
 
     def ready(self):
         self.wait_for(r'guest ready: ')
-        if not QEMU:
-            used = self.rss_outside_guest_kib()
-            assert used <= RSS_LIMIT_KIB, f'RSS outside guest memory is {used} KiB, more than {RSS_LIMIT_KIB}'
+        self.is_ready = True
+        self.measure()
         return self
 
     def sh(self, command):
@@ -212,7 +228,7 @@ class VM:
         self.ended_well()
 
     def ended_well(self):
-        """Exit code 0, nothing on stderr that looks like an accident, no socket left, the terminal as it was, the images free of errors."""
+        """Memory within its limit up to here, exit code 0, nothing on stderr that looks like an accident, no socket left, the terminal as it was, the images free of errors."""
         code = self.wait()
         assert code == 0, f'exit code {code}; {self.said()}'
         left = [p for p in (self.qmp_path, self.serial_path if self.serial == 'socket' else None) if p and os.path.exists(p)]
@@ -231,9 +247,11 @@ class VM:
         client = QEMUMonitorProtocol(self.qmp_path)
         client.connect()
         client.settimeout(HANG)
+        self.measure()
         try:
             yield client
         finally:
+            self.measure()
             try:
                 client.close()
             except EOFError: # the machine ended first
@@ -244,30 +262,57 @@ class VM:
             return client.cmd(name)
 
     def signal(self, number):
+        self.measure()
         os.kill(self.process.pid, number)
 
-    def rss_outside_guest_kib(self):
-        """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them."""
-        total = size = 0
-        with open(f'/proc/{self.process.pid}/smaps', encoding='utf-8') as smaps:
-            for line in smaps:
-                if line.startswith('Size:'):
-                    size = int(line.split()[1])
-                elif line.startswith('Rss:') and size < 128 * 1024:
-                    total += int(line.split()[1])
-        return total
+    def measure(self):
+        """Holds the memory promise against what the process has now: done when the guest is ready and before every step after that,
+        so also before the one that ends it."""
+        if not QEMU and self.is_ready and self.process.poll() is None:
+            used = rss_outside_guest_kib(self.process.pid)
+            self.most_kib = max(self.most_kib, used)
+            assert used <= RSS_LIMIT_KIB, f'RSS outside guest memory is {used} KiB, more than {RSS_LIMIT_KIB}'
 
     def said(self):
         with open(self.errors_path, encoding='utf-8', errors='replace') as errors:
             return f'stderr: {errors.read().strip() or "(empty)"}'
 
     def close(self):
+        try:
+            self.measure()
+        finally:
+            self.clear()
+
+    def clear(self):
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
         if self.slave is not None:
             os.close(self.slave)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def rss_outside_guest_kib(pid):
+    """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them."""
+    total = size = 0
+    try:
+        with open(f'/proc/{pid}/smaps', encoding='utf-8') as smaps:
+            for line in smaps:
+                if line.startswith('Size:'):
+                    size = int(line.split()[1])
+                elif line.startswith('Rss:') and size < 128 * 1024:
+                    total += int(line.split()[1])
+    except ProcessLookupError: # has just ended
+        pass
+    return total
+
+
+def inheriting(descriptors):
+    """What to put before a command so that it gets these descriptors as 3, 4, ... (no descriptor may be among those numbers)."""
+    if not descriptors:
+        return []
+    assert min(descriptors) >= 3 + len(descriptors)
+    return ['/bin/bash', '-c', 'exec "$0" "$@"' + ''.join(f' {n}<&{d} {d}<&-' for n, d in enumerate(descriptors, 3))]
 
 
 def copy_of_rootfs(directory):

@@ -1,0 +1,59 @@
+// peer ADDRESS PORT: connects to an IPv4 address, or to a vsock CID, or with ADDRESS "listen" waits for one vsock connection.
+// What comes on stdin goes to the other side and what that sends to stdout; the end of one direction leaves the other open.
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <linux/vm_sockets.h>
+
+static int fail(const char *what) { perror(what); return 1; }
+
+// Copies once from one descriptor to the other; 0 at the end of input, -1 on an error.
+static ssize_t copy(int from, int to) {
+    static char buffer[256 << 10];
+    ssize_t size = read(from, buffer, sizeof buffer);
+    for (ssize_t done = 0, step; done < size; done += step)
+        if ((step = write(to, buffer + done, size - done)) < 0) return -1;
+    return size;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) { fprintf(stderr, "usage: peer IP|CID|listen PORT\n"); return 2; }
+    unsigned port = strtoul(argv[2], NULL, 0);
+    int listens = strcmp(argv[1], "listen") == 0, internet = strchr(argv[1], '.') != NULL;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_vm vm = {
+        .svm_family = AF_VSOCK, .svm_port = port, .svm_cid = listens ? VMADDR_CID_ANY : strtoul(argv[1], NULL, 0),
+    };
+    int peer = socket(internet ? AF_INET : AF_VSOCK, SOCK_STREAM, 0);
+    if (peer < 0) return fail("socket");
+    if (listens) {
+        if (bind(peer, (struct sockaddr *)&vm, sizeof vm) < 0 || listen(peer, 1) < 0) return fail("listen");
+        int listener = peer;
+        if ((peer = accept(listener, NULL, NULL)) < 0) return fail("accept");
+        close(listener);
+    } else {
+        if (internet && inet_pton(AF_INET, argv[1], &in.sin_addr) != 1) return fail(argv[1]);
+        if ((internet ? connect(peer, (struct sockaddr *)&in, sizeof in) : connect(peer, (struct sockaddr *)&vm, sizeof vm)) < 0)
+            return fail("connect");
+    }
+
+    struct pollfd ends[] = {{.fd = 0, .events = POLLIN}, {.fd = peer, .events = POLLIN}};
+    while (ends[0].fd >= 0 || ends[1].fd >= 0) {
+        if (poll(ends, 2, -1) < 0) return fail("poll");
+        if (ends[0].fd >= 0 && ends[0].revents) {
+            ssize_t size = copy(0, peer);
+            if (size < 0) return fail("send");
+            if (size == 0) { shutdown(peer, SHUT_WR); ends[0].fd = -1; }
+        }
+        if (ends[1].fd >= 0 && ends[1].revents) {
+            ssize_t size = copy(peer, 1);
+            if (size < 0) return fail("receive");
+            if (size == 0) { close(1); ends[1].fd = -1; }
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,138 @@
+"""The host's side of a guest's devices: taps, TCP and vsock peers, virtiofsd."""
+import fcntl
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+from vm import HANG
+
+VIRTIOFSD = '/usr/lib/qemu/virtiofsd'
+
+TUNSETIFF = 0x400454ca
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x2, 0x1000, 0x4000, 0x100
+
+
+def ip(*words):
+    subprocess.run(['ip', *words], check=True)
+
+
+class Tap:
+    """A tap interface with the first address of its own /24; the guest's is the second."""
+
+    number = 0
+
+    def __init__(self, queues=1):
+        Tap.number += 1
+        self.queues, self.name, net = queues, f'tap{Tap.number}', f'10.77.{Tap.number}'
+        self.host, self.guest, self.mac = f'{net}.1', f'{net}.2', f'52:54:00:77:00:{Tap.number:02x}'
+        ip('tuntap', 'add', 'dev', self.name, 'mode', 'tap', 'vnet_hdr', *(['multi_queue'] if queues > 1 else []))
+        ip('addr', 'add', f'{self.host}/24', 'dev', self.name)
+        ip('link', 'set', self.name, 'up')
+
+    def open_queues(self):
+        """One descriptor for each queue, as whoever starts a machine hands them down."""
+        flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if self.queues > 1 else 0)
+        return [opened('/dev/net/tun', lambda fd: fcntl.ioctl(fd, TUNSETIFF, struct.pack('16sH22x', self.name.encode(), flags)))
+                for _ in range(self.queues)]
+
+    def close(self):
+        subprocess.run(['ip', 'link', 'del', self.name], check=False)
+
+
+def opened(path, prepare=lambda fd: None):
+    """A descriptor of path above those that a child program gets."""
+    low = os.open(path, os.O_RDWR)
+    high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 100)
+    os.close(low)
+    prepare(high)
+    return high
+
+
+class Peer:
+    """Listens on address and, on a thread, gives the first connection to serve(connection)."""
+
+    def __init__(self, serve, address, family=socket.AF_INET):
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.settimeout(HANG)
+        self.listener.bind(address)
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+        self.result = self.error = None
+        self.thread = threading.Thread(target=self.run, args=(serve,), daemon=True)
+        self.thread.start()
+
+    def run(self, serve):
+        try:
+            connection, _ = self.listener.accept()
+            connection.settimeout(HANG)
+            with connection:
+                self.result = serve(connection)
+        except OSError as error:
+            self.error = error
+        finally:
+            self.listener.close()
+
+    def done(self):
+        self.thread.join(4 * HANG)
+        assert not self.thread.is_alive(), 'the peer still waits'
+        assert self.error is None, f'peer: {self.error}'
+        return self.result
+
+
+def sending(data):
+    def serve(connection):
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    return serve
+
+
+def receiving(connection):
+    parts = []
+    while part := connection.recv(1 << 18):
+        parts.append(part)
+    return b''.join(parts)
+
+
+class Flood(threading.Thread):
+    """UDP datagrams to address as fast as they go, until stop()."""
+
+    def __init__(self, address, size=1400):
+        super().__init__(daemon=True)
+        self.address, self.data, self.stopping, self.sent = (address, 9), bytes(size), False, 0
+        self.start()
+
+    def run(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            while not self.stopping:
+                try:
+                    s.sendto(self.data, self.address)
+                    self.sent += 1
+                except OSError: # the queue of the tap is full, or there is no neighbour
+                    time.sleep(0.01)
+
+    def stop(self):
+        self.stopping = True
+        self.join()
+        return self.sent
+
+
+class Virtiofsd:
+    """Debian's virtiofsd on socket path, sharing directory; ends with its client."""
+
+    def __init__(self, path, directory):
+        self.process = subprocess.Popen([VIRTIOFSD, f'--socket-path={path}', '-o', f'source={directory}', '-o', 'cache=none'],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + HANG
+        while not os.path.exists(path):
+            assert self.process.poll() is None and time.monotonic() < deadline, f'virtiofsd: {self.process.stdout.read()}'
+            time.sleep(0.05)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()

@@ -11,7 +11,7 @@ async def next_event(events):
     return await asyncio.wait_for(events.get(), HANG)
 
 
-class QMP(LabCase):
+class Session(LabCase):
     def drive(self, m, talk):
         """Runs talk(client, events) with a connected asynchronous client."""
         from qemu.qmp import EventListener, QMPClient
@@ -30,6 +30,8 @@ class QMP(LabCase):
                     pass
         asyncio.run(session())
 
+
+class QMP(Session):
     def test_stop_freezes_guest_and_cont_goes_on_with_events(self):
         m = self.vm().ready()
         m.send('while sleep 0.1; do i=$((i+1)); echo "tick-$i-"; done\n')

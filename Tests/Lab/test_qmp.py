@@ -16,6 +16,8 @@ class Session(LabCase):
         """Runs talk(client, events) with a connected asynchronous client."""
         from qemu.qmp import EventListener, QMPClient
 
+        m.connect(m.qmp_path).close()
+
         async def session():
             client = QMPClient('lab')
             events = EventListener()

@@ -57,7 +57,7 @@ class VM:
         self.drives = [Drive(copy_of_rootfs(self.dir))] if drives is None else drives
         self.qmp_path = os.path.join(self.dir, 'qmp.sock') if qmp else None
         self.options, self.share, self.inherit = [word.replace('{dir}', self.dir) for word in options], share, inherit
-        self.most_kib, self.is_ready = 0, False
+        self.most_kib, self.mappings = 0, ''
         self.serial, self.serial_path = serial, os.path.join(self.dir, 'serial')
         self.console, self.read_to = '', 0
         self.errors_path = os.path.join(self.dir, 'stderr')
@@ -193,7 +193,6 @@ class VM:
 
     def ready(self):
         self.wait_for(r'guest ready: ')
-        self.is_ready = True
         self.measure()
         return self
 
@@ -211,6 +210,7 @@ class VM:
         """Waits for the process's end; gives its exit code."""
         quiet, size = 0, -1
         while True:
+            self.measure()
             try:
                 return self.process.wait(1)
             except subprocess.TimeoutExpired:
@@ -228,7 +228,7 @@ class VM:
         self.ended_well()
 
     def ended_well(self):
-        """Memory within its limit up to here, exit code 0, nothing on stderr that looks like an accident, no socket left, the terminal as it was, the images free of errors."""
+        """Exit code 0, nothing on stderr that looks like an accident, no socket left, the terminal as it was, the images free of errors."""
         code = self.wait()
         assert code == 0, f'exit code {code}; {self.said()}'
         left = [p for p in (self.qmp_path, self.serial_path if self.serial == 'socket' else None) if p and os.path.exists(p)]
@@ -266,45 +266,54 @@ class VM:
         os.kill(self.process.pid, number)
 
     def measure(self):
-        """Holds the memory promise against what the process has now: done when the guest is ready and before every step after that,
-        so also before the one that ends it."""
-        if not QEMU and self.is_ready and self.process.poll() is None:
-            used = rss_outside_guest_kib(self.process.pid)
-            self.most_kib = max(self.most_kib, used)
-            assert used <= RSS_LIMIT_KIB, f'RSS outside guest memory is {used} KiB, more than {RSS_LIMIT_KIB}'
+        """Notes the memory outside the guest's when it is the most so far: done when the guest is ready and before every step, so also
+        before the one that ends it. close() holds the most against the limit."""
+        if not QEMU and self.process.poll() is None and self.is_program():
+            used, mappings = rss_outside_guest_kib(self.process.pid)
+            if used > self.most_kib:
+                self.most_kib, self.mappings = used, mappings
+
+    def is_program(self):
+        """Whether the process has come as far as to run the program."""
+        try:
+            return os.path.samefile(f'/proc/{self.process.pid}/exe', BINARY)
+        except OSError:
+            return False
 
     def said(self):
+        if not os.path.exists(self.errors_path):
+            return ''
         with open(self.errors_path, encoding='utf-8', errors='replace') as errors:
             return f'stderr: {errors.read().strip() or "(empty)"}'
 
     def close(self):
-        try:
-            self.measure()
-        finally:
-            self.clear()
-
-    def clear(self):
+        self.measure()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
         if self.slave is not None:
             os.close(self.slave)
         shutil.rmtree(self.dir, ignore_errors=True)
+        assert self.most_kib <= RSS_LIMIT_KIB, f'RSS outside guest memory was {self.most_kib} KiB, more than {RSS_LIMIT_KIB}:\n{self.mappings}'
 
 
 def rss_outside_guest_kib(pid):
-    """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them."""
-    total = size = 0
+    """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them, and the largest of these."""
+    total, size, name, found = 0, 0, '', []
     try:
         with open(f'/proc/{pid}/smaps', encoding='utf-8') as smaps:
             for line in smaps:
-                if line.startswith('Size:'):
-                    size = int(line.split()[1])
-                elif line.startswith('Rss:') and size < 128 * 1024:
-                    total += int(line.split()[1])
+                words = line.split()
+                if '-' in words[0]:
+                    name = ' '.join([words[0], words[1], *words[5:]])
+                elif words[0] == 'Size:':
+                    size = int(words[1])
+                elif words[0] == 'Rss:' and size < 128 * 1024:
+                    total += int(words[1])
+                    found.append((int(words[1]), f'{words[1]:>6} of {size:>6} KiB  {name}'))
     except ProcessLookupError: # has just ended
         pass
-    return total
+    return total, '\n'.join(text for _, text in sorted(found, reverse=True)[:16])
 
 
 def inheriting(descriptors):

@@ -6,6 +6,8 @@ struct Chardevs {
     private struct Entry {
         let config: VmConfig.Chardev
         var backend: (any CharBackend)?
+        /// A device has made a connection of its own.
+        var isTaken = false
     }
     private var entries: [Entry]
 
@@ -25,30 +27,32 @@ struct Chardevs {
         return backend
     }
 
-    /// Where a unix socket is; nil for anything else.
-    func unixPath(_ id: String) -> String? {
-        guard case .socket(let socket)? = entries.first(where: { $0.config.id == id })?.config.backend, case .unix(let path) = socket.address else {
-            return nil
-        }
+    /// Where a unix socket is, for a device that connects by itself; nil for anything else.
+    mutating func takePath(_ id: String) -> String? {
+        guard let index = entries.firstIndex(where: { $0.config.id == id }), case .socket(let socket) = entries[index].config.backend,
+            case .unix(let path) = socket.address
+        else { return nil }
+        entries[index].isTaken = true
         return path
     }
 
     var infos: [ChardevInfo] {
         entries.map { entry in
             ChardevInfo(
-                id: entry.config.id, filename: entry.backend?.filename ?? entry.config.backend.filename, isOpen: entry.backend?.isConnected ?? false)
+                id: entry.config.id, filename: entry.backend?.filename ?? entry.config.backend.filename(isTaken: entry.isTaken),
+                isOpen: entry.backend?.isConnected ?? entry.isTaken)
         }
     }
 }
 
 extension VmConfig.Chardev.Backend {
-    /// For one that no device has opened.
-    var filename: String {
+    /// For one that has no back end of `Chardevs`.
+    fileprivate func filename(isTaken: Bool) -> String {
         switch self {
         case .stdio: "stdio"
         case .pty: "pty"
         case .file: "file"
-        case .socket(let socket): "disconnected:\(socket.address.spec)\(socket.isServer ? ",server=on" : "")"
+        case .socket(let socket): "\(isTaken ? "" : "disconnected:")\(socket.address.spec)\(socket.isServer ? ",server=on" : "")"
         case .redirectToLog: "redirect-to-log"
         }
     }

@@ -198,7 +198,7 @@ extension MicroVM {
 
     private func fileSystem(_ device: VmConfig.VhostUserFileSystem) throws(MachineError) -> sending VhostUserFileSystem {
         // The parser has checked that the chardev is a unix socket.
-        let path = chardevTable.unixPath(device.chardev) ?? ""
+        let path = chardevTable.takePath(device.chardev) ?? ""
         do throws(FileSystemError) { return try VhostUserFileSystem.connect(path: path, tag: device.tag, memory: memory.memory) } catch { throw .share(error) }
     }
 }

@@ -1,9 +1,8 @@
 """virtio-net on a tap under Debian's kernel: what arrives is what was sent, and nothing makes it stand still."""
 import os
 
-import vm
 from case import LabCase
-from host import Flood, Peer, ip, receiving, sending
+from host import Flood, Peer, ip, opened, receiving, sending
 
 MIB = 1 << 20
 AMOUNT = 64 * MIB
@@ -15,8 +14,7 @@ class Net(LabCase):
         options = []
         for i, (tap, words) in enumerate(taps):
             mq = ',mq=on' if tap.queues > 1 else ''
-            options += ['-netdev', f'tap,id=net{i},ifname={tap.name}' + (f',queues={tap.queues}' if mq else '') + words,
-                        '-device', f'virtio-net-device,netdev=net{i},id=net{i},mac={tap.mac}{mq}']
+            options += ['-netdev', f'tap,id=net{i},{words}', '-device', f'virtio-net-device,netdev=net{i},id=net{i},mac={tap.mac}{mq}']
         m = self.stock(options=options, **configuration)
         for i, (tap, _) in enumerate(taps):
             self.bring_up(m, tap)
@@ -38,25 +36,29 @@ class Net(LabCase):
         self.assertTrue(back == data, 'what came back is not what was sent')
         m.sh('rm /tmp/[0-9]*')
 
-    def works(self, queues):
-        userspace, vhost = self.tap(queues), self.tap(queues)
-        m = self.guest([(userspace, ''), (vhost, ',vhost=on')], cpus=queues)
-        for tap in (userspace, vhost):
+    def works(self, taps, **configuration):
+        m = self.guest(taps, **configuration)
+        for tap, _ in taps:
             name = m.sh(f'cd /sys/class/net; grep -l {tap.mac} */address').split('/')[0]
-            self.assertEqual(m.sh(f'ls -d /sys/class/net/{name}/queues/tx-* | wc -l'), str(queues))
+            self.assertEqual(m.sh(f'ls -d /sys/class/net/{name}/queues/tx-* | wc -l'), str(tap.queues))
             self.assertIn('3 packets received', m.sh(f'ping -c 3 {tap.host}'))
-            self.transfers(m, tap, queues)
+            self.transfers(m, tap, tap.queues)
         m.finish()
 
     def test_ping_and_64_mib_both_ways_with_1_queue_userspace_and_vhost(self):
-        self.works(1)
+        userspace, vhost = self.tap(), self.tap()
+        self.works([(userspace, f'ifname={userspace.name}'), (vhost, f'ifname={vhost.name},vhost=on')])
 
-    def test_ping_and_64_mib_both_ways_with_2_queues_userspace_and_vhost(self):
-        self.works(2)
+    def test_ping_and_64_mib_both_ways_with_2_queues_userspace_and_vhost_by_descriptors(self):
+        userspace, vhost = self.tap(2), self.tap(2)
+        inherit = [*vhost.open_queues(), opened('/dev/vhost-net'), opened('/dev/vhost-net')]
+        for descriptor in inherit:
+            self.addCleanup(os.close, descriptor)
+        self.works([(userspace, f'ifname={userspace.name},queues=2'), (vhost, 'fds=3:4,vhost=on,vhostfds=5:6')], cpus=2, inherit=inherit)
 
     def test_receive_goes_on_after_flood_on_interface_that_goes_down_and_up(self):
         taps = self.tap(), self.tap()
-        m = self.guest([(taps[0], ''), (taps[1], ',vhost=on')])
+        m = self.guest([(taps[0], f'ifname={taps[0].name}'), (taps[1], f'ifname={taps[1].name},vhost=on')])
         for tap in taps:
             name = m.sh(f'cd /sys/class/net; grep -l {tap.mac} */address').split('/')[0]
             ip('neigh', 'replace', tap.guest, 'lladdr', tap.mac, 'dev', tap.name)

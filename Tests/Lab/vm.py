@@ -86,7 +86,7 @@ class VM:
         words = [re.sub(r',direct=(on|off)', r',cache.direct=\1,if=none,format=raw', w) for w in words]
         words = [re.sub(r'^(socket,path=)', 'unix:', re.sub(r'^file,path=', 'file:', w)) for w in words]
         words = [re.sub(r',fds=(\d+)$', r',fd=\1', w) for w in words]
-        words = [w if ',fd=' in w else re.sub(r'^tap,', 'tap,script=no,downscript=no,', w) for w in words]
+        words = [w if re.search(',fds?=', w) else re.sub(r'^tap,', 'tap,script=no,downscript=no,', w) for w in words]
         words = [w.replace(',server,nowait', '' if 'virtiofs' in w else ',server=on,wait=off') for w in words]
         machine = words.index('-machine') + 1
         words[machine] = f"microvm,acpi={onoff('acpi=off' not in self.append)},rtc=on"

@@ -3,7 +3,7 @@ import vm
 from case import LabCase
 from vm import Drive
 
-DEVICES = 17 # lines 5 to 15 without that of the ACPI events, and 17 to 23 of the I/O APIC
+DEVICES = 17 # lines 5 to 15 without 8, the clock's, and 17 to 23 of the I/O APIC; 16 is the power button's
 
 
 class Lines(LabCase):

@@ -1,7 +1,7 @@
 internal import CLinuxSys
 internal import Glibc
 
-/// Descriptors that a peer sent along (unix(7), SCM_RIGHTS), in the order of the message. What nobody takes is closed with the list.
+/// Descriptors in an order, such as those that a peer sent along (unix(7), SCM_RIGHTS). What nobody takes is closed with the list.
 public struct DescriptorList: ~Copyable, Sendable {
     private var descriptors: [Int32] = []
 
@@ -17,6 +17,12 @@ public struct DescriptorList: ~Copyable, Sendable {
     /// The oldest one; nil when there is none.
     public mutating func takeFirst() -> OwnedFD? {
         descriptors.isEmpty ? nil : OwnedFD(adopting: descriptors.removeFirst())
+    }
+
+    /// The numbers of all, in their order, which are the caller's from here on.
+    public mutating func takeNumbers() -> [Int32] {
+        defer { descriptors = [] }
+        return descriptors
     }
 
     /// Closes all of them.

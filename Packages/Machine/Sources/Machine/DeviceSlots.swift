@@ -14,8 +14,6 @@ struct DeviceSlot {
     let transport: VirtioMMIODevice
     /// Nil while the slot is empty.
     var occupant: Occupant?
-    /// Queue pairs that the guest sees; network slots only.
-    var queuePairs = 1
 }
 
 /// A device that stays as long as the machine.

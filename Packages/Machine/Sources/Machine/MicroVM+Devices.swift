@@ -14,7 +14,7 @@ extension MicroVM {
     /// The slots come first, so that their addresses and interrupts are the same in every machine; then the other devices in command-line order.
     func realizeDevices() throws(MachineError) {
         for id in config.iothreads {
-            do throws(Errno) { ioThreads.append(try IOThread(id: id)) } catch { throw .iothread(id: id, error) }
+            ioThreads.append(try lift({ MachineError.iothread(id: id, $0) }) { () throws(Errno) in try IOThread(id: id) })
         }
         drives = config.drives.map { BlockNode(drive: $0) }
         netdevs = config.netdevs.map { NetworkNode(netdev: $0) }
@@ -43,7 +43,7 @@ extension MicroVM {
             let slot = try realizeBlock(disk, name: disk.id)
             fixedDevices.append(FixedDevice(transport: slot.transport, info: device.info))
         case .virtioNet(let network):
-            let index = networkSlots.count + fixedDevices.count
+            let index = networkSlots.count + fixedDevices.count { $0.info.driver == device.info.driver }
             let slot = try realizeNetwork(network, index, name: network.id)
             fixedDevices.append(FixedDevice(transport: slot.transport, info: device.info))
         case .virtioSerial(let serial): try attach(try console(serial), device)
@@ -90,11 +90,9 @@ extension MicroVM {
     func takeImage(of drive: String, for device: String) throws(MachineError) -> RawImage {
         guard let index = drives.firstIndex(where: { $0.drive.id == drive }) else { throw .noBackend(device: device, backend: drive) }
         if let user = drives[index].device { throw .backendInUse(backend: drive, device: user) }
-        let image: RawImage
-        if let open = drives[index].image {
-            image = open
-        } else {
-            do throws(BlockError) { image = try RawImage.open(RawImageOptions(drives[index].drive)) } catch { throw .drive(error) }
+        let node = drives[index]
+        let image = try lift(MachineError.drive) { () throws(BlockError) in
+            if let open = node.image { open } else { try RawImage.open(RawImageOptions(node.drive)) }
         }
         drives[index].image = image
         drives[index].device = device
@@ -113,8 +111,7 @@ extension MicroVM {
         let loops = NetLoops(rx: loop(of: device?.rxIOThread ?? device?.iothread), tx: loop(of: device?.txIOThread ?? device?.iothread))
         let net = VirtioNet(options: options, backend: backend, loops: loops)
         let transport = try attach(net, name: device?.id ?? name, loop: loop(of: device?.iothread))
-        return DeviceSlot(
-            transport: transport, occupant: device.map { .init(device: $0.id, backend: $0.netdev) }, queuePairs: pairs)
+        return DeviceSlot(transport: transport, occupant: device.map { .init(device: $0.id, backend: $0.netdev) })
     }
 
     /// 52:54:00 is the prefix that QEMU and StratoVirt use; the rest counts.
@@ -134,21 +131,20 @@ extension MicroVM {
     /// With the descriptors that the program inherited.
     func openBackend(_ netdev: VmConfig.Netdev) throws(MachineError) -> NetBackend {
         guard case .tap(let tap) = netdev.backend else { throw .noBackend(device: netdev.id, backend: netdev.id) }
-        var taken: [OwnedNumber] = []
-        var numbers: [[Int32]] = []
-        for list in [tap.descriptors, tap.vhostDescriptors] {
-            var resolved: [Int32] = []
-            for case .number(let number) in list {
-                do throws(InheritedDescriptorError) {
-                    let owned = OwnedNumber(try InheritedDescriptors.take(number))
-                    resolved.append(owned.number)
-                    taken.append(owned)
-                } catch { throw .descriptor(option: "-netdev \(netdev.id)", error) }
+        // Both before either is let go: what cannot be used is closed.
+        var descriptors = try inherited(tap.descriptors, netdev)
+        var vhostDescriptors = try inherited(tap.vhostDescriptors, netdev)
+        return try openBackend(netdev, descriptors: descriptors.takeNumbers(), vhostDescriptors: vhostDescriptors.takeNumbers())
+    }
+
+    private func inherited(_ wanted: [VmConfig.Descriptor], _ netdev: VmConfig.Netdev) throws(MachineError) -> DescriptorList {
+        var found = DescriptorList()
+        for case .number(let number) in wanted {
+            do throws(InheritedDescriptorError) { found.append(try InheritedDescriptors.take(number)) } catch {
+                throw .descriptor(option: "-netdev \(netdev.id)", error)
             }
-            numbers.append(resolved)
         }
-        for owned in taken { owned.release() }
-        return try openBackend(netdev, descriptors: numbers[0], vhostDescriptors: numbers[1])
+        return found
     }
 
     /// The numbers are the back end's from here on, also when it throws.
@@ -157,7 +153,7 @@ extension MicroVM {
         let vhost: TapOptions.Vhost = !tap.vhost ? .off : vhostDescriptors.isEmpty ? .open : .descriptors(vhostDescriptors)
         let options = TapOptions(
             netdev: netdev.id, name: tap.interface, path: tap.path, descriptors: descriptors, queues: netdev.queues, vhost: vhost)
-        do throws(NetError) { return try NetBackend.openTap(options) } catch { throw .network(error) }
+        return try lift(MachineError.network) { () throws(NetError) in try NetBackend.openTap(options) }
     }
 
     // MARK: Others
@@ -200,21 +196,6 @@ extension MicroVM {
         // The parser has checked that the chardev is a unix socket.
         let path = chardevTable.takePath(device.chardev) ?? ""
         do throws(FileSystemError) { return try VhostUserFileSystem.connect(path: path, tag: device.tag, memory: memory.memory) } catch { throw .share(error) }
-    }
-}
-
-/// A descriptor that is closed unless somebody else takes the number over: arrays cannot hold an `OwnedFD`.
-private final class OwnedNumber {
-    let number: Int32
-    private var file: OwnedFD?
-
-    init(_ file: consuming OwnedFD) {
-        number = file.raw
-        self.file = consume file
-    }
-
-    func release() {
-        if let file = file.take() { _ = file.take() }
     }
 }
 

@@ -10,9 +10,9 @@ extension MicroVM {
     public func addBlockNode(_ drive: VmConfig.Drive) throws(MachineControlError) {
         try checkAlive()
         guard !drives.contains(where: { $0.drive.id == drive.id }) else { throw .failed("the drive id '\(drive.id)' is used already") }
-        let image: RawImage
-        do throws(BlockError) { image = try RawImage.open(RawImageOptions(drive)) } catch { throw .failed(error.description) }
-        drives.append(BlockNode(drive: drive, image: image))
+        do throws(BlockError) {
+            drives.append(BlockNode(drive: drive, image: try RawImage.open(RawImageOptions(drive))))
+        } catch { throw .failed(error.description) }
     }
 
     public func removeBlockNode(_ id: String) throws(MachineControlError) {
@@ -46,8 +46,7 @@ extension MicroVM {
         guard let index = netdevs.firstIndex(where: { $0.netdev.id == netdev.id }) else { throw .deviceNotFound(netdev.id) }
         guard let device = netdevs[index].device, let transport = networkTransport(device) else { throw .deviceNotActive(netdev.id) }
         let backend = try control { () throws(MachineError) in try openBackend(netdev) }
-        transport.update(VirtioNet.self) { $0.replaceBackend(backend) }
-        transport.configurationChanged()
+        change(transport, VirtioNet.self) { $0.replaceBackend(backend) }
         netdevs[index].netdev = netdev
         netdevs[index].backend = backend
     }
@@ -74,9 +73,8 @@ extension MicroVM {
         guard device.iothread == nil else { throw .failed("iothread= is possible only for a device of the command line") }
         let image = try control { () throws(MachineError) in try takeImage(of: device.drive, for: device.id) }
         let options = blockOptions(device)
-        blockSlots[index].transport.update(VirtioBlock.self) { $0.replaceStorage(image, options: options) }
+        change(blockSlots[index].transport, VirtioBlock.self) { $0.replaceStorage(image, options: options) }
         blockSlots[index].occupant = .init(device: device.id, backend: device.drive)
-        blockSlots[index].transport.configurationChanged()
     }
 
     private func plug(_ device: VmConfig.VirtioNet, into slot: Int?) throws(MachineControlError) {
@@ -85,9 +83,8 @@ extension MicroVM {
             throw .failed("iothreads are possible only for a device of the command line")
         }
         let backend = try control { () throws(MachineError) in try takeBackend(of: device.netdev, for: device.id) }
-        networkSlots[index].transport.update(VirtioNet.self) { $0.replaceBackend(backend, mac: device.mac ?? Self.defaultMAC(index)) }
+        change(networkSlots[index].transport, VirtioNet.self) { $0.replaceBackend(backend, mac: device.mac ?? Self.defaultMAC(index)) }
         networkSlots[index].occupant = .init(device: device.id, backend: device.netdev)
-        networkSlots[index].transport.configurationChanged()
     }
 
     private func emptySlot(_ slots: [DeviceSlot], _ wanted: Int?, kind: String) throws(MachineControlError) -> Int {
@@ -103,18 +100,16 @@ extension MicroVM {
     public func removeDevice(_ id: String) throws(MachineControlError) {
         try checkAlive()
         if let index = blockSlots.firstIndex(where: { $0.occupant?.device == id }) {
-            blockSlots[index].transport.update(VirtioBlock.self) { $0.replaceStorage(nil, options: blockOptions(nil)) }
+            change(blockSlots[index].transport, VirtioBlock.self) { $0.replaceStorage(nil) }
             blockSlots[index].occupant = nil
-            blockSlots[index].transport.configurationChanged()
             // Closing gives the file and its lock back; the node keeps what blockdev-add said.
             for node in drives.indices where drives[node].device == id {
                 drives[node].device = nil
                 drives[node].image = nil
             }
         } else if let index = networkSlots.firstIndex(where: { $0.occupant?.device == id }) {
-            networkSlots[index].transport.update(VirtioNet.self) { $0.replaceBackend(nil, mac: Self.defaultMAC(index)) }
+            change(networkSlots[index].transport, VirtioNet.self) { $0.replaceBackend(nil, mac: Self.defaultMAC(index)) }
             networkSlots[index].occupant = nil
-            networkSlots[index].transport.configurationChanged()
             for node in netdevs.indices where netdevs[node].device == id { netdevs[node].device = nil }
         } else if devices().contains(where: { $0.id == id }) {
             throw .failed("device '\(id)' is not in a slot and stays as long as the machine")
@@ -131,8 +126,7 @@ extension MicroVM {
             if netdevs.contains(where: { $0.netdev.id == id }) { throw .deviceNotActive(id) }
             throw .deviceNotFound(id)
         }
-        transport.update(VirtioNet.self) { $0.setLink(up: up) }
-        transport.configurationChanged()
+        change(transport, VirtioNet.self) { $0.setLink(up: up) }
     }
 
     private func networkTransport(_ device: String) -> VirtioMMIODevice? {
@@ -141,6 +135,12 @@ extension MicroVM {
     }
 
     // MARK: Parts
+
+    /// Changes a device and tells the guest.
+    private func change<Device: VirtioDevice>(_ transport: VirtioMMIODevice, _ type: Device.Type, _ body: (Device) -> sending Void) {
+        transport.update(type, body)
+        transport.configurationChanged()
+    }
 
     private func checkAlive() throws(MachineControlError) {
         if state.state == .shutdown { throw .wrongState(VMTransitionError(from: .shutdown, to: .running)) }

@@ -16,7 +16,6 @@ public final class NoMachine: RunnableMachine {
     public init(loop: EventLoop) { self.loop = loop }
 
     public func reportEvents(to sink: any MachineEventSink) { state.withLock { $0.sink = sink } }
-    public func realize() throws(MachineError) {}
     public func start() throws(MachineError) {}
     public func shutDown() {}
 

@@ -1,10 +1,9 @@
 public import MachineManager
 
-/// A machine in the hands of a program: `realize`, `start`, the event loop until something ends it, `shutDown`. The event loop's thread, but `end` and `endReason`.
+/// A machine in the hands of a program, of which everything exists: `start`, the event loop until something ends it, `shutDown`. The event loop's thread, but `end` and `endReason`.
 public protocol RunnableMachine: MachineControl {
     /// Where events go. Weak.
     func reportEvents(to sink: any MachineEventSink)
-    func realize() throws(MachineError)
     func start() throws(MachineError)
     /// Makes the event loop's `run` return soon; the first reason counts. Any thread.
     func end(_ reason: ShutdownReason)

@@ -67,8 +67,6 @@ extension QMPDescriptors {
                 found.append(descriptor)
             }
         }
-        var numbers: [Int32] = []
-        while let descriptor = found.takeFirst() { numbers.append(descriptor.take()) }
-        return numbers
+        return found.takeNumbers()
     }
 }

@@ -79,17 +79,10 @@ final class NetReceiver: @unchecked Sendable {
 
     /// Serves the queue from now on. The transport watches its notification no more.
     func start(_ session: VirtioSession, queue: SplitQueue, notification: EventFD, maximumChain: Int) throws(Errno) {
-        let result: Errno? = lock.withLock { _ in
+        try lock.withLock { _ throws(Errno) in
+            try loop.add(notification.raw, .readable) { [self] _ in notified() }
             live = Live(session, queue: queue, notification: notification, maximumChain: maximumChain)
-            do throws(Errno) {
-                try loop.add(notification.raw, .readable) { [self] _ in notified() }
-                return nil
-            } catch {
-                live = nil
-                return error
-            }
         }
-        if let result { throw result }
     }
 
     /// When it returns, neither rings nor guest memory are touched any more. Buffers that were taken ahead are in the queue again.

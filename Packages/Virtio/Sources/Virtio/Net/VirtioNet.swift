@@ -118,14 +118,13 @@ public final class VirtioNet: VirtioDevice {
     public func activate(_ session: VirtioSession) {
         self.session = session
         activePairs = 1
-        filter = ReceiveFilter(mac: permanentMAC, vlans: session.features & NetFeature.controlVLAN != 0 ? [] : nil)
+        setFilter(ReceiveFilter(mac: permanentMAC, vlans: session.features & NetFeature.controlVLAN != 0 ? [] : nil))
         for pair in pairs.prefix(dataPairs(session)) where pair.transmitIndex < session.queues.count {
             pair.receiveQueue = session.queues[pair.receiveIndex]
             pair.transmitQueue = session.queues[pair.transmitIndex]
             session.serveElsewhere(pair.receiveIndex)
             session.serveElsewhere(pair.transmitIndex)
         }
-        setFilter(filter)
         setOffloads()
         connect()
     }

@@ -92,17 +92,15 @@ extension VirtioMMIODevice {
     // MARK: All of it
 
     func watch(_ placement: Placement) throws(Errno) {
-        let failure: Errno? = watching.withLock { watching in
-            watching.placement = placement
-            do throws(Errno) {
+        do throws(Errno) {
+            try watching.withLock { watching throws(Errno) in
+                watching.placement = placement
                 for index in notifications.indices { try watchNotification(index, watching) }
                 try watchSources(watching)
-                return nil
-            } catch { return error }
-        }
-        if let failure {
+            }
+        } catch {
             unwatch()
-            throw failure
+            throw error
         }
     }
 

@@ -42,6 +42,11 @@ class Tap:
         subprocess.run(['ip', 'link', 'del', self.name], check=False)
 
 
+def ping(host, count):
+    """A guest's command. Linux drops what it would send on an interface whose carrier it has only just noticed, so the first answers do not count."""
+    return f'until ping -c 1 -W 1 {host} >/dev/null; do :; done; ping -c {count} {host}'
+
+
 def opened(path, prepare=lambda fd: None):
     """A descriptor of path above those that a child program gets."""
     low = os.open(path, os.O_RDWR)

@@ -3,7 +3,7 @@ import os
 
 import vm
 from case import LabCase
-from host import Flood
+from host import Flood, ping
 from kata import QMP
 
 ROUNDS = 10
@@ -55,7 +55,7 @@ class Hotplug(LabCase):
             client.execute('netdev_add', type='tap', id='plugged', ifname=tap.name, **({'vhost': True} if vhost else {}))
             client.execute('device_add', id='plugged', driver='virtio-net-mmio', netdev='plugged', addr=str(slot), mac=tap.mac)
             m.sh(f'while [ $(cat /sys/class/net/{name}/carrier) = 0 ]; do sleep 0.05; done')
-            self.assertIn('2 packets received', m.sh(f'ping -c 2 {tap.host}'))
+            self.assertIn('2 packets received', m.sh(ping(tap.host, 2)))
             flood = Flood(tap.guest)
             client.execute('device_del', id='plugged')
             client.wait_for_event('DEVICE_DELETED', device='plugged')

@@ -3,7 +3,7 @@ import os
 
 import vm
 from case import LabCase
-from host import Peer, receiving, sending
+from host import Peer, ping, receiving, sending
 from vm import Drive
 
 
@@ -19,7 +19,7 @@ class IOThread(LabCase):
             '-device', f'virtio-net-device,netdev=net0,id=net0,mac={tap.mac},rx-iothread=io1,tx-iothread=io2'])
         with m.client() as client:
             self.assertEqual({t['id'] for t in client.cmd('query-iothreads')}, {'io0', 'io1', 'io2'})
-        m.sh(f'ip addr add {tap.guest}/24 dev eth0; ip link set eth0 up; ping -c 1 {tap.host}')
+        m.sh(f'ip addr add {tap.guest}/24 dev eth0; ip link set eth0 up; {ping(tap.host, 1)}')
         data = os.urandom(1 << 20) * 16
         peers = Peer(sending(data), (tap.host, 0)), Peer(receiving, (tap.host, 0))
         m.sh(f'peer {tap.host} {peers[0].port} </dev/null >/dev/vdb')

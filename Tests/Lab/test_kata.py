@@ -4,7 +4,7 @@ import signal
 
 import vm
 from case import LabCase
-from host import Virtiofsd, opened
+from host import Virtiofsd, opened, ping
 from kata import QMP, Sandbox
 from test_disk import MountedExt4
 
@@ -34,7 +34,7 @@ class Kata(LabCase):
     def network(self, agent, tap):
         name = agent.sh(f'cd /sys/class/net; grep -l {tap.mac} */address').split('/')[0]
         agent.sh(f'ip addr add {tap.guest}/24 dev {name}; ip link set {name} up')
-        self.assertIn('3 packets received', agent.sh(f'ping -c 3 {tap.host}'))
+        self.assertIn('3 packets received', agent.sh(ping(tap.host, 3)))
 
     def test_sandbox_with_inherited_descriptors_three_hot_plugged_disks_and_sigkill(self):
         tap = self.tap()

@@ -2,7 +2,7 @@
 import os
 
 from case import LabCase
-from host import Flood, Peer, ip, opened, receiving, sending
+from host import Flood, Peer, ip, opened, ping, receiving, sending
 
 MIB = 1 << 20
 AMOUNT = 64 * MIB
@@ -41,7 +41,7 @@ class Net(LabCase):
         for tap, _ in taps:
             name = m.sh(f'cd /sys/class/net; grep -l {tap.mac} */address').split('/')[0]
             self.assertEqual(m.sh(f'ls -d /sys/class/net/{name}/queues/tx-* | wc -l'), str(tap.queues))
-            self.assertIn('3 packets received', m.sh(f'ping -c 3 {tap.host}'))
+            self.assertIn('3 packets received', m.sh(ping(tap.host, 3)))
             self.transfers(m, tap, tap.queues)
         m.finish()
 
@@ -66,5 +66,5 @@ class Net(LabCase):
             for _ in range(5):
                 m.sh(f'ip link set {name} down; sleep 0.3; ip link set {name} up; sleep 0.3')
             self.assertGreater(flood.stop(), 100)
-            self.assertIn('3 packets received', m.sh(f'ping -c 3 {tap.host}'))
+            self.assertIn('3 packets received', m.sh(ping(tap.host, 3)))
         m.finish()

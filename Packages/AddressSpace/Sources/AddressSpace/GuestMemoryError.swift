@@ -1,6 +1,6 @@
 public import LinuxSys
 
-/// Why an access to guest RAM was refused. All of these can be provoked by the guest except `file` and `endOfFile`.
+/// Why an access to guest RAM was refused. All of these can be provoked by the guest except `file`, `endOfFile` and `release`.
 public enum GuestMemoryError: Error, Equatable, Sendable, CustomStringConvertible {
     /// An access of no bytes.
     case zeroLength(address: UInt64)
@@ -18,6 +18,8 @@ public enum GuestMemoryError: Error, Equatable, Sendable, CustomStringConvertibl
     /// More than the caller is ready to take, or an integer type wider than 64 bits.
     case tooLong(count: UInt64)
     case file(Errno)
+    /// The host did not take pages back: not the guest's fault (locked memory, huge pages on a kernel before 5.18, a file system without holes).
+    case release(Errno)
     case endOfFile
 
     public var description: String {
@@ -31,6 +33,7 @@ public enum GuestMemoryError: Error, Equatable, Sendable, CustomStringConvertibl
         case .misaligned(let address): "guest address 0x\(hex(address)) is misaligned"
         case .tooLong(let count): "guest memory access of \(count) bytes is too long"
         case .file(let errno): "cannot read the file into guest memory: \(errno)"
+        case .release(let errno): "cannot give guest memory back to the host: \(errno)"
         case .endOfFile: "the file ends too early"
         }
     }

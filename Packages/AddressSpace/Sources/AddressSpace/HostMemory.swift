@@ -14,6 +14,10 @@ public final class HostMemory: Sendable {
     public let fileOffset: UInt64
     /// Whoever else maps the file sees what is written here. False for a private mapping, also when a file is behind it.
     public let isShared: Bool
+    /// Bytes that come and go together, a power of two: the machine's page, or hugetlbfs's where the file is from there.
+    public let pageSize: UInt
+    /// How its pages are given back, see `GuestMemory.release`.
+    let release: Release
     private let reservation: UInt
     private let reservedLength: Int
     private let descriptor: OwnedFD?
@@ -28,6 +32,18 @@ public final class HostMemory: Sendable {
         public static let excludedFromDump = Options(rawValue: 2)
         /// MADV_HUGEPAGE; off unless asked for, since it makes small guests resident early.
         public static let hugePages = Options(rawValue: 4)
+        /// The file of a private mapping holds zeros and nobody writes it (a new one that was unlinked at once): a page that is given back reads zeros again.
+        public static let zeroFile = Options(rawValue: 8)
+    }
+
+    /// What makes the host take pages back so that zeros are read from them afterwards.
+    enum Release: Sendable {
+        /// Nothing: the file of a private mapping would show through, for example a snapshot's old memory.
+        case none
+        /// MADV_DONTNEED, for memory that is this process's alone.
+        case discard
+        /// MADV_REMOVE, which punches a hole into the file (FALLOC_FL_PUNCH_HOLE): MADV_DONTNEED would leave the pages in it.
+        case punchHole
     }
 
     /// Fresh memory, all zeros.
@@ -90,6 +106,8 @@ public final class HostMemory: Sendable {
         fileDescriptor = fd
         fileOffset = UInt64(clamping: offset)
         isShared = shared && fd >= 0
+        pageSize = UInt(as_mapping_page_size(fd))
+        release = !writable ? .none : isShared ? .punchHole : fd < 0 || options.contains(.zeroFile) ? .discard : .none
     }
 
     deinit { _ = as_unmap(reservation, reservedLength) }

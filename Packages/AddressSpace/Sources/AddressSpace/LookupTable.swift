@@ -24,6 +24,9 @@ struct LookupTable {
         /// The shared file behind it, or -1, and which byte of the file `base` shows.
         let file: Int32
         let fileOffset: UInt64
+        /// How pages are given back, and how large they are.
+        let release: HostMemory.Release
+        let pageSize: UInt
     }
 
     let entries: UnsafeMutableBufferPointer<Entry>
@@ -73,7 +76,7 @@ struct LookupTable {
                 found.append(
                     RAM(
                         base: range.base, last: last, host: range.hostAddress, readOnly: range.readOnly, file: shared?.fileDescriptor ?? -1,
-                        fileOffset: offset ?? 0))
+                        fileOffset: offset ?? 0, release: range.region.memory?.release ?? .none, pageSize: range.region.memory?.pageSize ?? 1))
             }
             memory = range.region.memory
         }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 // One access each: the compiler may neither repeat, split nor drop it.
@@ -62,6 +63,25 @@ static inline long as_exclude_from_dump(uintptr_t address, size_t length) {
 
 static inline long as_advise_huge_pages(uintptr_t address, size_t length) {
     return madvise((void *)address, length, MADV_HUGEPAGE) < 0 ? -errno : 0;
+}
+
+// The pages that a mapping of `fd` consists of: the file system's on hugetlbfs (magic number of linux/magic.h), the machine's otherwise.
+static inline size_t as_mapping_page_size(int fd) {
+    struct statfs status;
+    size_t page = as_page_size();
+    if (fd < 0 || fstatfs(fd, &status) < 0 || (unsigned long)status.f_type != 0x958458f6ul) return page;
+    size_t huge = (size_t)status.f_bsize;
+    return huge >= page && (huge & (huge - 1)) == 0 ? huge : page;
+}
+
+// Private memory: the pages go, the mapping stays, the next access finds zeros (or the file, where one is behind it).
+static inline long as_discard(uintptr_t address, size_t length) {
+    return madvise((void *)address, length, MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
+// Shared file: a hole is punched into the file, so the pages go for everybody who maps it.
+static inline long as_punch_hole(uintptr_t address, size_t length) {
+    return madvise((void *)address, length, MADV_REMOVE) < 0 ? -errno : 0;
 }
 
 // A memfd of a fixed size: sealed, so that no peer can truncate it and make this process die of SIGBUS.

@@ -45,6 +45,8 @@ public final class VirtioBlock: VirtioDevice {
     public let queueSizes: [UInt16]
     public var eventSources: [Int32] { medium.storage.map { [$0.completionFD] } ?? [] }
     public internal(set) var droppedRequests: UInt64 = 0
+    /// Of the disk that is in the slot now.
+    public internal(set) var statistics = BlockStatistics()
 
     var medium: BlockMedium
     let chain: DescriptorChain
@@ -83,6 +85,7 @@ public final class VirtioBlock: VirtioDevice {
         let queueSize = queueSizes.first ?? 256
         medium = BlockMedium(storage, options, queueSize: queueSize)
         slots = medium.makeSlots(queueSize: queueSize)
+        statistics = BlockStatistics()
     }
 
     public func readConfig(offset: Int, size: Int) -> UInt64 { medium.configuration.read(offset: offset, size: size) }

@@ -16,6 +16,9 @@ public protocol VirtioDevice: AnyObject {
     var eventSources: [Int32] { get }
     /// Requests that were ignored because they make no sense; it wraps.
     var droppedRequests: UInt64 { get }
+    /// What the device counts beside its queues, which count for themselves: requests and bytes of each `SplitQueue`, its notifications, interrupts and stalls.
+    /// Made when somebody asks. The default is none.
+    var counters: [DeviceCounter] { get }
 
     /// `size` is 1...8. Little endian; bytes outside the configuration space are 0.
     func readConfig(offset: Int, size: Int) -> UInt64
@@ -46,6 +49,7 @@ public protocol VirtioDevice: AnyObject {
 }
 
 extension VirtioDevice {
+    public var counters: [DeviceCounter] { [] }
     public func prepareStop(_ index: Int) -> Bool { true }
     public func stopQueue(_ index: Int) { drain() }
     public func prepareReset() -> Bool { true }

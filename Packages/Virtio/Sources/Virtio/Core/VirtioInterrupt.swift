@@ -12,17 +12,22 @@ public final class VirtioInterrupt: Sendable {
     /// Bits that are reported whatever `pending` holds.
     private let standing = Atomic<UInt32>(0)
     private let line: any InterruptLine
+    private let count = Atomic<UInt64>(0)
 
     public init(line: any InterruptLine) { self.line = line }
 
     /// Events that the driver has not acknowledged yet.
     public var status: UInt32 { pending.load(ordering: .acquiring) | standing.load(ordering: .relaxed) }
 
+    /// How often `raise` was called; it wraps.
+    var raised: UInt64 { count.load(ordering: .relaxed) }
+
     /// Raises the interrupt for `reason`. The line is edge triggered, so each event is a pulse of its own: one that comes between
     /// the driver's read of the status and its acknowledgement is not lost.
     public func raise(_ reason: UInt32) {
         pending.bitwiseOr(reason, ordering: .acquiringAndReleasing)
         line.pulse()
+        count.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// A descriptor that interrupts the guest for used buffers when somebody writes to it: the irqfd, for a back end that gives buffers back itself. It belongs to

@@ -42,6 +42,7 @@ extension NetReceiver {
                 // The driver gives new buffers when it sees the used ones; whether it has done so since the ring was last read is looked at once more (CVE-2020-16843).
                 publish(live)
                 guard try live.queue.enableNotifications() else {
+                    live.queue.counters.stalls.add()
                     startTimer(live)
                     return true
                 }

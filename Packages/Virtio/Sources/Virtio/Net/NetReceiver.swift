@@ -119,7 +119,7 @@ final class NetReceiver: @unchecked Sendable {
 
     private func notified() {
         serve {
-            $0.notification.drain()
+            $0.queue.counters.notifications.add($0.notification.drain())
             return true
         }
     }

@@ -94,7 +94,7 @@ final class NetTransmitter: @unchecked Sendable {
     private func notified() {
         lock.withLock { _ in
             guard let live else { return }
-            live.notification.drain()
+            live.queue.counters.notifications.add(live.notification.drain())
             // The tap's descriptor says when it goes on.
             if !isBlocked, serve(live) { live.notification.signal() }
         }

@@ -67,6 +67,15 @@ public final class VirtioNet: VirtioDevice {
         }
     }
 
+    public var counters: [DeviceCounter] {
+        func sum(_ count: (NetPair) -> UInt64) -> UInt64 { pairs.reduce(0) { $0 &+ count($1) } }
+        return [
+            DeviceCounter("rx-dropped-packets", sum { $0.receiver.droppedPackets.load(ordering: .relaxed) }),
+            DeviceCounter("rx-filtered-packets", sum { $0.receiver.filteredPackets.load(ordering: .relaxed) }),
+            DeviceCounter("tx-refused-packets", sum { $0.transmitter.refusedPackets.load(ordering: .relaxed) }),
+        ]
+    }
+
     /// What the driver sees in `status`.
     public var isLinkUp: Bool { configuration.isLinkUp }
 

@@ -1,4 +1,5 @@
 public import AddressSpace
+internal import LinuxSys
 internal import Synchronization
 
 /// A split virtqueue (virtio 1.2, section 2.7), the device's side. Used under the device's lock.
@@ -29,6 +30,9 @@ public final class SplitQueue {
     var publishedUsed: UInt16 = 0
     /// False until the driver has been notified once: there is no old index to compare with.
     var hasNotified = false
+    let counters = QueueCounters()
+    /// Bytes that the device may read of the chain that was popped last.
+    private var lastReadable: UInt64 = 0
 
     public init(_ configuration: QueueConfiguration, maximumSize: UInt16, features: UInt64, memory: GuestMemory) throws(QueueFault) {
         let wanted = configuration.size
@@ -76,11 +80,18 @@ public final class SplitQueue {
             throw error
         }
         nextAvailable &+= 1
+        lastReadable = chain.readableBytes
+        counters.bytesFromGuest.add(lastReadable)
         return true
     }
 
-    /// Puts back the chain that was popped last.
-    public func undoPop() { nextAvailable &-= 1 }
+    /// Puts back the chain that was popped last: it has to wait.
+    public func undoPop() {
+        nextAvailable &-= 1
+        counters.bytesFromGuest.subtract(lastReadable)
+        lastReadable = 0
+        counters.stalls.add()
+    }
 
     /// Reads the driver's index; true when there is something new.
     func refreshAvailable() throws(QueueFault) -> Bool {
@@ -103,6 +114,8 @@ public final class SplitQueue {
         used.store32(UInt32(head), entry)
         used.store32(written, entry &+ 4)
         nextUsed &+= 1
+        counters.requests.add()
+        counters.bytesToGuest.add(UInt64(written))
     }
 
     /// Shows the driver what was pushed; true when it wants an interrupt for it (virtio 1.2, section 2.7.7.2).
@@ -114,6 +127,12 @@ public final class SplitQueue {
         publishedUsed = new
         // The index must be visible before the driver's wish is read: it sets the wish, then looks at the index.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
+        let isWanted = wantsInterrupt(from: old, to: new)
+        if isWanted { counters.interrupts.add() }
+        return isWanted
+    }
+
+    private func wantsInterrupt(from old: UInt16, to new: UInt16) -> Bool {
         guard usesEventIndex else { return available.load16(0) & 1 == 0 }
         let event = available.load16(4 &+ 2 &* Int(size))
         defer { hasNotified = true }

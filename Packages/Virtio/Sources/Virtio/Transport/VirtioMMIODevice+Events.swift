@@ -9,7 +9,8 @@ extension VirtioMMIODevice {
         let isAgain = state.withLock { state in
             // The loop was on its way here when the device took the queue elsewhere: the notification is left to whoever watches it now.
             if isElsewhere(index) { return false }
-            event.drain()
+            let count = event.drain()
+            state.queues[index].queue?.counters.notifications.add(count)
             guard state.status.isLive, state.settling == 0 else { return false }
             return apply(state.device.queueNotified(index), &state)
         }

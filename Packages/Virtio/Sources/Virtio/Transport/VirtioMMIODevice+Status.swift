@@ -57,6 +57,7 @@ extension VirtioMMIODevice {
                 return requestReset(&state, error)
             }
         }
+        state.activations &+= 1
         let control = SessionControl(self, session: watching.withLock { $0.session })
         state.device.activate(
             VirtioSession(
@@ -148,7 +149,8 @@ extension VirtioMMIODevice {
         state.driverFeaturesSelect = 0
         state.driverFeatures = 0
         state.queueSelect = 0
-        for index in state.queues.indices { state.queues[index] = QueueRegisters() }
+        for index in state.queues.indices { state.queues[index] = QueueRegisters(past: state.queues[index].statistics) }
+        state.resets &+= 1
         interrupt.clear()
     }
 }

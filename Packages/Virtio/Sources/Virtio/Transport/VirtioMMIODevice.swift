@@ -13,6 +13,10 @@ public final class VirtioMMIODevice: RegionOps {
         var isReady = false
         /// From activation to reset.
         var queue: SplitQueue?
+        /// Of the sessions before this one.
+        var past = QueueStatistics()
+
+        var statistics: QueueStatistics { queue.map { past + $0.counters.statistics } ?? past }
     }
 
     struct State: ~Copyable {
@@ -29,16 +33,8 @@ public final class VirtioMMIODevice: RegionOps {
         var queues: [QueueRegisters]
         var configGeneration: UInt32 = 0
         var resetsRequested: UInt64 = 0
-    }
-
-    /// What a device did not do for its guest. The counters wrap.
-    public struct Statistics: Equatable, Sendable {
-        /// Register accesses of a wrong size, at a wrong time, or to nothing.
-        public var ignoredAccesses: UInt64
-        /// Requests that made no sense.
-        public var droppedRequests: UInt64
-        /// How often DEVICE_NEEDS_RESET was set.
-        public var resetsRequested: UInt64
+        var resets: UInt64 = 0
+        var activations: UInt64 = 0
     }
 
     public let name: String
@@ -70,11 +66,18 @@ public final class VirtioMMIODevice: RegionOps {
     }
 
     /// Any thread.
-    public var statistics: Statistics {
+    public var statistics: DeviceStatistics {
         state.withLock { state in
-            Statistics(
-                ignoredAccesses: ignoredAccesses.load(ordering: .relaxed), droppedRequests: state.device.droppedRequests,
-                resetsRequested: state.resetsRequested)
+            var statistics = DeviceStatistics()
+            statistics.ignoredAccesses = ignoredAccesses.load(ordering: .relaxed)
+            statistics.droppedRequests = state.device.droppedRequests
+            statistics.resetsRequested = state.resetsRequested
+            statistics.resets = state.resets
+            statistics.activations = state.activations
+            statistics.interrupts = interrupt.raised
+            statistics.queues = state.queues.map(\.statistics)
+            statistics.counters = state.device.counters
+            return statistics
         }
     }
 
@@ -98,6 +101,16 @@ public final class VirtioMMIODevice: RegionOps {
             unwatchSources()
             defer { finishUpdate(&state) }
             return try unsafe body(device)
+        }
+    }
+
+    /// What `body` says of the device, which it must neither change nor keep; under its lock. Nil when the device is not a `D`. Any thread.
+    public func inspect<D: VirtioDevice, R: Sendable>(_ type: D.Type, _ body: (D) -> R) -> R? {
+        // SAFETY: as in `update`.
+        nonisolated(unsafe) let body = body
+        return state.withLock { state -> R? in
+            guard let device = state.device as? D else { return nil }
+            return unsafe body(device)
         }
     }
 

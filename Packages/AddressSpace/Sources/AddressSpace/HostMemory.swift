@@ -18,6 +18,8 @@ public final class HostMemory: Sendable {
     public let pageSize: UInt
     /// How its pages are given back, see `GuestMemory.release`.
     let release: Release
+    /// Bytes that are mapped: whole pages.
+    let length: Int
     private let reservation: UInt
     private let reservedLength: Int
     private let descriptor: OwnedFD?
@@ -34,6 +36,8 @@ public final class HostMemory: Sendable {
         public static let hugePages = Options(rawValue: 4)
         /// The file of a private mapping holds zeros and nobody writes it (a new one that was unlinked at once): a page that is given back reads zeros again.
         public static let zeroFile = Options(rawValue: 8)
+        /// On a file system of huge pages: fails at once when too few are free, where an access would end the process with SIGBUS later.
+        public static let reserved = Options(rawValue: 16)
     }
 
     /// What makes the host take pages back so that zeros are read from them afterwards.
@@ -51,19 +55,43 @@ public final class HostMemory: Sendable {
         size: UInt64, name: StaticString = "guest-ram", options: Options = []
     ) throws(AddressSpaceError) -> HostMemory {
         guard size > 0 else { throw .zeroSize("guest memory") }
-        guard let length = Int64(exactly: size) else { throw .overflow("guest memory") }
         guard options.contains(.shared) else {
             return try HostMemory(size: size, descriptor: nil, offset: 0, shared: false, writable: true, options: options)
         }
-        // SAFETY: a StaticString written in the source is a NUL-terminated constant.
-        let fd = unsafe as_sealed_memfd(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), length)
-        guard fd >= 0 else { throw .system("create shared guest memory", Errno(Int32(truncatingIfNeeded: -fd))) }
-        let descriptor = OwnedFD(adopting: Int32(truncatingIfNeeded: fd))
-        return try HostMemory(size: size, descriptor: descriptor, offset: 0, shared: true, writable: true, options: options)
+        return try memoryFile(size: size, name: name, flags: 0, options: options)
     }
 
-    /// `size` bytes of a file or device from `offset` (page aligned). Whoever else can truncate the file can
-    /// kill this process with SIGBUS: only for files the user trusts.
+    /// Which huge pages: those of the host's default size, or of `size` bytes, a power of two.
+    public enum HugePages: Equatable, Sendable {
+        case standard
+        case size(UInt64)
+    }
+
+    /// Fresh memory in a sealed memfd of huge pages, `.shared` or private. All pages are reserved, none is taken yet. `size` is a multiple of theirs.
+    public static func hugePages(
+        _ pages: HugePages, size: UInt64, name: StaticString = "guest-ram", options: Options = [.shared]
+    ) throws(AddressSpaceError) -> HostMemory {
+        guard size > 0 else { throw .zeroSize("guest memory") }
+        // MFD_HUGETLB, and from bit 26 on the logarithm of the size (linux/memfd.h).
+        var flags: UInt32 = 4
+        if case .size(let bytes) = pages { flags |= UInt32(truncatingIfNeeded: bytes.trailingZeroBitCount & 0x3f) << 26 }
+        return try memoryFile(size: size, name: name, flags: flags, options: options)
+    }
+
+    private static func memoryFile(
+        size: UInt64, name: StaticString, flags: UInt32, options: Options
+    ) throws(AddressSpaceError) -> HostMemory {
+        guard let length = Int64(exactly: size) else { throw .overflow("guest memory") }
+        // SAFETY: a StaticString written in the source is a NUL-terminated constant.
+        let fd = unsafe as_sealed_memfd(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), length, flags)
+        guard fd >= 0 else { throw .system("create shared guest memory", Errno(Int32(truncatingIfNeeded: -fd))) }
+        let descriptor = OwnedFD(adopting: Int32(truncatingIfNeeded: fd))
+        return try HostMemory(
+            size: size, descriptor: descriptor, offset: 0, shared: options.contains(.shared), writable: true, options: options.union([.zeroFile, .reserved]))
+    }
+
+    /// `size` bytes of a file or device from `offset` on; on a file system of huge pages both are multiples of its pages, else the offset is one of the
+    /// host's. Whoever else can truncate the file can kill this process with SIGBUS: only for files the user trusts.
     public static func mapping(
         _ descriptor: consuming OwnedFD, offset: UInt64 = 0, size: UInt64, writable: Bool = true, options: Options = [.shared]
     ) throws(AddressSpaceError) -> HostMemory {
@@ -77,20 +105,20 @@ public final class HostMemory: Sendable {
     private init(
         size: UInt64, descriptor: consuming OwnedFD?, offset: Int64, shared: Bool, writable: Bool, options: Options
     ) throws(AddressSpaceError) {
-        let page = UInt(as_page_size())
+        let fd = descriptor?.raw ?? -1
+        let page = UInt(as_mapping_page_size(fd))
         // Half of the address space is far above what any host can map, and leaves room for the rounding below.
         guard size <= UInt64(Int64.max / 2), let bytes = UInt(exactly: size) else { throw .overflow("guest memory") }
         let length = Int((bytes + page - 1) / page * page)
         // Host and guest addresses must agree modulo 2 MiB, or KVM can never map a huge page.
-        let alignment = size >= hugePageSize ? UInt(hugePageSize) : page
+        let alignment = max(page, size >= hugePageSize ? UInt(hugePageSize) : page)
         let total = length + Int(page + alignment)
         var base: UInt = 0
         let reserved = unsafe as_reserve(total, &base)
         guard reserved == 0 else { throw .system("map guest memory", Errno(Int32(truncatingIfNeeded: -reserved))) }
         // At least one inaccessible page remains on either side.
         let start = (base + page + alignment - 1) / alignment * alignment
-        let fd = descriptor?.raw ?? -1
-        var status = as_map_at(start, length, fd, offset, shared ? 1 : 0, writable ? 1 : 0)
+        var status = as_map_at(start, length, fd, offset, shared ? 1 : 0, writable ? 1 : 0, options.contains(.reserved) && page > as_page_size() ? 1 : 0)
         if status == 0, options.contains(.excludedFromDump) { status = as_exclude_from_dump(start, length) }
         guard status == 0 else {
             _ = as_unmap(base, total)
@@ -100,13 +128,14 @@ public final class HostMemory: Sendable {
         if options.contains(.hugePages) { _ = as_advise_huge_pages(start, length) }
         address = start
         self.size = size
+        self.length = length
+        pageSize = page
         reservation = base
         reservedLength = total
         self.descriptor = descriptor
         fileDescriptor = fd
         fileOffset = UInt64(clamping: offset)
         isShared = shared && fd >= 0
-        pageSize = UInt(as_mapping_page_size(fd))
         release = !writable ? .none : isShared ? .punchHole : fd < 0 || options.contains(.zeroFile) ? .discard : .none
     }
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -33,6 +34,16 @@ long sys_fallocate(int fd, int mode, int64_t offset, int64_t length) { return SY
 long sys_fstat(int fd, struct stat *out) { return SYS_RESULT(fstat(fd, out)); }
 long sys_lstat(const char *path, struct stat *out) { return SYS_RESULT(lstat(path, out)); }
 long sys_unlink(const char *path) { return SYS_RESULT(unlink(path)); }
+long sys_ftruncate(int fd, int64_t size) { return SYS_RESULT(ftruncate(fd, size)); }
+long sys_temporary_file(const char *folder) {
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s/stratovirt-XXXXXX", folder);
+    if (length < 0 || (size_t)length >= sizeof path) return -ENAMETOOLONG;
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) return -(long)errno;
+    unlink(path);
+    return fd;
+}
 long sys_openat(int directory, const char *name, int flags, unsigned mode) { return SYS_RESULT(openat(directory, name, flags | O_CLOEXEC, mode)); }
 long sys_lstatat(int directory, const char *name, struct stat *out) { return SYS_RESULT(fstatat(directory, name, out, AT_SYMLINK_NOFOLLOW)); }
 long sys_renameat(int directory, const char *from, const char *to) { return SYS_RESULT(renameat(directory, from, directory, to)); }

@@ -12,6 +12,9 @@ public import Virtio
 public enum MachineError: Error, CustomStringConvertible, Sendable {
     case hypervisor(HypervisorError)
     case memory(size: UInt64, AddressSpaceError)
+    /// The machine's memory, in the file or folder at `path` if there is one.
+    case mainMemory(size: UInt64, path: String?, MemoryBackendError)
+    case memoryBackend(option: String, MemoryBackendError)
     case topology(CPUTopologyError)
     case vcpu(CPUError)
     case drive(BlockError)
@@ -40,6 +43,10 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         switch self {
         case .hypervisor(let error): error.description
         case .memory(let size, let error): "-m: cannot set up \(size >> 20) MiB of guest memory: \(error)"
+        case .mainMemory(let size, _, .map(let error)): "-m: cannot set up \(size >> 20) MiB of guest memory: \(error)"
+        case .mainMemory(_, _, .populate(let size, let error)): "-mem-prealloc: \(MemoryBackendError.populate(size: size, error))"
+        case .mainMemory(_, let path, let error): "\(path == nil ? "-m" : "-mem-path"): \(error)"
+        case .memoryBackend(let option, let error): "\(option): \(error)"
         case .topology(let error): "-smp: \(error)"
         case .vcpu(let error): error.description
         case .drive(let error): "-drive: \(error)"

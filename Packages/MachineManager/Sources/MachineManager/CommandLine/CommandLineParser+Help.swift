@@ -103,6 +103,7 @@ extension CommandLineParser {
         case .powerOfTwo(let limits): "\(range(limits)) (power of two)"
         case .integerOrAuto(let limits): "auto|\(range(limits))"
         case .size(let limits): "\(sizeText(limits.lowerBound))..\(sizeText(limits.upperBound))"
+        case .numbers(let limits): "LIST (\(range(limits)))"
         case .text(let limit): "TEXT (\(limit))"
         case .path(let limit): limit == OptionLimit.path ? "FILE" : "FILE (\(limit))"
         case .choice(let words, _): words.joined(separator: "|")

@@ -12,7 +12,7 @@ struct OptionSpec: Sendable {
 /// What the builder does with an option. Several names may share one meaning (`-S` and `-freeze`).
 enum OptionID: Sendable, Equatable {
     case help, version
-    case machine, accelerator, smp, cpu, memory
+    case machine, accelerator, smp, cpu, memory, memoryPath, memoryPreallocation
     case kernel, initrd, append
     case drive, netdev, device, object, global
     case qmp, monitor, serial, chardev
@@ -102,6 +102,8 @@ enum ParameterKind: Sendable {
     case integerOrAuto(ClosedRange<UInt64>)
     /// A size in bytes, written as a decimal number with an optional suffix K, M (the default) or G.
     case size(ClosedRange<UInt64>)
+    /// Decimal numbers within limits: `0-3:8` is 0, 1, 2, 3 and 8; square brackets may be around it.
+    case numbers(ClosedRange<UInt64>)
     /// Text of at most so many bytes.
     case text(Int)
     /// A file name of at most so many bytes.

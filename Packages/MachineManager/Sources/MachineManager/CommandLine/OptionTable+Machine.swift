@@ -47,6 +47,8 @@ extension OptionTable {
                     ParameterSpec("maxmem", .size(VmConfig.memoryLimits), "at least size"),
                 ],
                 "guest memory; default 256M"),
+            option(.memoryPath, "mem-path", .one, .whole("FILE"), "guest memory is in FILE, or in a file without a name if FILE is a folder"),
+            option(.memoryPreallocation, "mem-prealloc", .flag, "take all of the guest's memory from the host at the start"),
             option(.kernel, "kernel", .one, .whole("FILE"), "bzImage, ELF vmlinux or flat binary to boot"),
             option(.initrd, "initrd", .one, .whole("FILE"), "initial RAM disk"),
             option(.append, "append", .many, .whole("WORDS"), "kernel command line; several values are joined by a space"),

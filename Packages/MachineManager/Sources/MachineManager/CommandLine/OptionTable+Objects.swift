@@ -7,12 +7,7 @@ extension OptionTable {
             OptionVariant(
                 "rng-random", "source of entropy for virtio-rng-device",
                 [id, ParameterSpec("filename", .path(OptionLimit.path), required: true, "character device such as /dev/urandom")]),
-            OptionVariant(unsupported: "memory-backend-ram"),
-            OptionVariant(unsupported: "memory-backend-file"),
-            OptionVariant(unsupported: "memory-backend-memfd"),
-            OptionVariant(unsupported: "tls-creds-x509"),
-            OptionVariant(unsupported: "authz-simple"),
-        ]
+        ] + memoryBackends + [OptionVariant(unsupported: "tls-creds-x509"), OptionVariant(unsupported: "authz-simple")]
         return [
             option(.object, "object", .many, .variants(what: "kind of object", variants), "what devices use"),
             option(

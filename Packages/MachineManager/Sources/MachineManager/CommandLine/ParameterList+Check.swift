@@ -26,6 +26,8 @@ extension ParameterList {
             return .number(text == "auto" ? 0 : try integer(key, text, limits))
         case .size(let limits):
             return .number(try size(key, text, limits))
+        case .numbers(let limits):
+            return .numbers(try numbers(key, text, limits))
         case .text(let limit), .path(let limit):
             return .text(try bounded(key, text, limit))
         case .choice(let now, let later):
@@ -90,6 +92,21 @@ extension ParameterList {
             throw invalid("\(label(key)) must be from \(sizeText(limits.lowerBound)) to \(sizeText(limits.upperBound)), not \(quoted(text))")
         }
         return bytes
+    }
+
+    private func numbers(_ key: String, _ text: String, _ limits: ClosedRange<UInt64>) throws(CommandLineError) -> [UInt64] {
+        let inner = text.hasPrefix("[") && text.hasSuffix("]") ? text.dropFirst().dropLast() : text[...]
+        // By number, so that a list that names one a thousand times costs no memory. The limits of lists are small.
+        var isNamed = [Bool](repeating: false, count: Int(clamping: limits.upperBound) + 1)
+        for item in inner.split(separator: ":", omittingEmptySubsequences: false) {
+            let ends = item.split(separator: "-", omittingEmptySubsequences: false).map { decimal($0.utf8) }
+            guard ends.count <= 2, let first = ends.first ?? nil, let last = ends.last ?? nil, first <= last, limits.contains(first), limits.contains(last)
+            else {
+                throw invalid("\(label(key)) must be a list such as 0-1:4 of numbers from \(limits.lowerBound) to \(limits.upperBound), not \(quoted(text))")
+            }
+            for number in first...last { isNamed[Int(number)] = true }
+        }
+        return isNamed.indices.filter { isNamed[$0] }.map(UInt64.init)
     }
 
     private func choice(_ key: String, _ text: String, _ now: [String], _ later: [String]) throws(CommandLineError) -> String {

@@ -17,6 +17,12 @@ func quoted(_ text: String) -> String {
     return shown + "'"
 }
 
+/// Text without the double quotes around it, if there are such: StratoVirt takes them off the path of `-mem-path`.
+func unwrapped(_ text: String) -> String {
+    guard text.utf8.count > 2, text.hasPrefix("\""), text.hasSuffix("\"") else { return text }
+    return String(text.dropFirst().dropLast())
+}
+
 /// A number in decimal digits only: no sign, no space. Nil when it is none or exceeds 64 bits.
 func decimal(_ digits: Substring.UTF8View) -> UInt64? {
     guard !digits.isEmpty else { return nil }

@@ -6,6 +6,8 @@ struct ParameterList {
     enum Value: Equatable {
         case bool(Bool)
         case number(UInt64)
+        /// Ascending, each once.
+        case numbers([UInt64])
         case text(String)
     }
 
@@ -75,6 +77,10 @@ struct ParameterList {
 
     func number(_ key: String) -> UInt64? {
         if case .number(let number) = self[key] { number } else { nil }
+    }
+
+    func numbers(_ key: String) -> [UInt64]? {
+        if case .numbers(let numbers) = self[key] { numbers } else { nil }
     }
 
     /// A parameter of the kind `mac`.

@@ -41,8 +41,7 @@ extension VmConfig.Processors {
 }
 
 extension VmConfig.Memory {
-    init(_ list: ParameterList) throws(CommandLineError) {
-        self.init()
+    mutating func setSize(_ list: ParameterList) throws(CommandLineError) {
         size = list.number("size") ?? size
         maximum = list.number("maxmem")
         guard size % 4096 == 0, (maximum ?? 0) % 4096 == 0 else { throw list.invalid("sizes must be multiples of 4K") }

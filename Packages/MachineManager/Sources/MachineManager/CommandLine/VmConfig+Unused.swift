@@ -25,6 +25,9 @@ extension VmConfig {
         for source in rngSources where !sources.contains(source.id) {
             found.append("-object rng-random: no -device uses \(quoted(source.id))")
         }
+        for backend in memoryBackends where !memoryBackendsInUse.contains(backend.id) {
+            found.append("\(backend.option): nothing uses it")
+        }
         if let maximum = memory.maximum, maximum > memory.size { found.append("-m: maxmem= has no effect: memory cannot be added yet") }
         return found
     }

@@ -21,6 +21,8 @@ public struct VmConfig: Equatable, Sendable {
     public var netdevs: [Netdev] = []
     /// Sources of entropy (`-object rng-random`).
     public var rngSources: [RngSource] = []
+    /// Memory of the host that nodes and devices name (`-object memory-backend-*`).
+    public var memoryBackends: [MemoryBackend] = []
     /// The ids of the iothreads, at most 8 (`-object iothread`).
     public var iothreads: [String] = []
     /// In command line order, which decides addresses and interrupts.
@@ -88,6 +90,10 @@ extension VmConfig {
         public var size: UInt64 = 256 << 20
         /// Bytes, at least `size`; nil when the user named none.
         public var maximum: UInt64?
+        /// A file, or a folder for a file without a name (`-mem-path`); nil for memory without a file.
+        public var path: String?
+        /// All pages are taken before the guest starts (`-mem-prealloc`).
+        public var isPreallocated = false
 
         public init() {}
     }

@@ -8,6 +8,8 @@ struct VmConfigBuilder {
     var monitor: ParameterList?
     var monitorIOThreads: [ParameterList] = []
     private var kernelArguments: [String] = []
+    /// The ids of memory backends that something is made of.
+    var takenMemoryBackends: [String] = []
 
     enum Serial {
         case own(VmConfig.Chardev)
@@ -30,6 +32,7 @@ struct VmConfigBuilder {
     private mutating func addFlag(_ id: OptionID) {
         switch id {
         case .freeze: config.startsPaused = true
+        case .memoryPreallocation: config.memory.isPreallocated = true
         case .disableSeccomp: config.isSeccompDisabled = true
         case .daemonize: config.process.daemonizes = true
         default: break
@@ -49,6 +52,7 @@ struct VmConfigBuilder {
         case .log: config.process.log = .file(path: value)
         case .pidFile: config.process.pidFile = value
         case .kernel: config.boot.kernel = value
+        case .memoryPath: config.memory.path = unwrapped(value)
         default: break
         }
     }
@@ -60,7 +64,7 @@ struct VmConfigBuilder {
             config.machine.dumpGuestCore = list.bool("dump-guest-core", default: true)
             config.machine.memShare = list.bool("mem-share", default: false)
         case .smp: config.processors = try VmConfig.Processors(list)
-        case .memory: config.memory = try VmConfig.Memory(list)
+        case .memory: try config.memory.setSize(list)
         case .drive: try addDrive(list)
         case .netdev: try addNetdev(list)
         case .object: try addObject(list)
@@ -125,15 +129,17 @@ extension VmConfigBuilder {
 
     private mutating func addObject(_ list: ParameterList) throws(CommandLineError) {
         let id = list.text("id") ?? ""
-        if list.variant == "iothread" {
+        switch list.variant {
+        case "iothread":
             try list.checkNew(id, among: config.iothreads)
             guard config.iothreads.count < VmConfig.maximumIOThreads else {
                 throw list.invalid("there can be at most \(VmConfig.maximumIOThreads)")
             }
             config.iothreads.append(id)
-        } else {
+        case "rng-random":
             try list.checkNew(id, among: config.rngSources.map(\.id))
             config.rngSources.append(VmConfig.RngSource(id: id, filename: list.text("filename") ?? ""))
+        default: try addMemoryBackend(list)
         }
     }
 }

@@ -65,7 +65,7 @@ extension ParameterKind {
         case .onOff, .flag, .onlyOff: "boolean"
         case .integer, .integerOrAuto, .powerOfTwo: "number"
         case .size: "size"
-        case .text, .path, .choice, .descriptor, .descriptors, .interface, .mac, .ignored: "string"
+        case .numbers, .text, .path, .choice, .descriptor, .descriptors, .interface, .mac, .ignored: "string"
         case .unsupported, .misplaced: nil
         }
     }
@@ -76,7 +76,7 @@ extension ParameterKind {
         case .onOff, .flag, .onlyOff: "bool"
         case .integer, .integerOrAuto, .powerOfTwo: "uint32"
         case .size: "size"
-        case .text, .path, .choice, .descriptor, .descriptors, .interface, .mac, .ignored: "str"
+        case .numbers, .text, .path, .choice, .descriptor, .descriptors, .interface, .mac, .ignored: "str"
         case .unsupported, .misplaced: nil
         }
     }

@@ -1,0 +1,7 @@
+internal import Glibc
+
+/// The processors of the host.
+public enum HostProcessors {
+    /// How many are online; at least 1.
+    public static var count: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+}

@@ -3,6 +3,7 @@ internal import LinuxSys
 internal import MachineManager
 
 // A start, step by step: see ARCHITECTURE.md.
+ProgramStart.note()
 ProgramMemory.prepare()
 StandardStreams.openMissing()
 InheritedDescriptors.capture()

@@ -55,6 +55,22 @@ final class KVMMachine: Sendable {
     /// 1: inc qword [0x2000]; jmp 1b
     static let spin: [UInt8] = [0x48, 0xFF, 0x04, 0x25, 0x00, 0x20, 0x00, 0x00, 0xEB, 0xF6]
 
+    /// KVM_RUN holds the vCPU's lock: who asks must not wait for a guest that never comes back.
+    @Test func statistics_areReadWhileTheGuestRuns() throws {
+        let machine = try KVMMachine(Self.spin)
+        let vcpu = machine.vcpus[0]
+        try vcpu.start()
+        defer {
+            vcpu.stop()
+            vcpu.join()
+        }
+        try machine.waitForCount(above: 0)
+        #expect(vcpu.statistics.contains { $0.name == "exits" })
+        #expect(vcpu.state == .running)
+        try vcpu.pause()
+        #expect(vcpu.exits.interruptions >= 1 && vcpu.exits.total == vcpu.exits.interruptions)
+    }
+
     @Test func payload_portsAndMMIO_thenTripleFault() throws {
         let machine = try KVMMachine([
             0xE5, 0xE4, 0xE7, 0xE8,  // in eax, 0xe4; out 0xe8, eax

@@ -45,6 +45,22 @@ final class Recorder: RegionOps {
 }
 
 @Suite struct VCPUTests {
+    @Test func exits_areCountedByKind() throws {
+        let scripted = try Scripted([
+            .init(.mmioWrite(address: 0, size: 4, value: 7)), .init(.mmioRead(address: 0, size: 4)), .init(.mmioRead(address: 8, size: 4)), .init(.again),
+            // A string instruction is one exit.
+            .init(.portOut(port: 0x3F8, size: 1, count: 3), items: [1, 2, 3]), .init(.interrupted), .init(.portIn(port: 0x3FD, size: 1, count: 2)),
+            .init(.portIn(port: 0x3FD, size: 1, count: 1)), .init(.halt),
+        ])
+        #expect(scripted.vcpu.exits == VCPUExitCounts())
+        try scripted.vcpu.start()
+        scripted.vcpu.join()
+        var expected = VCPUExitCounts()
+        (expected.portReads, expected.portWrites, expected.mmioReads, expected.mmioWrites) = (2, 1, 2, 1)
+        (expected.halts, expected.interruptions, expected.others) = (1, 1, 1)
+        #expect(scripted.vcpu.exits == expected && expected.total == 9)
+    }
+
     @Test func exits_ofEachKind_reachTheAddressSpaces() throws {
         let ports = AddressSpace(name: "ports", size: 1 << 16)
         let memory = AddressSpace(name: "memory", size: 1 << 40)

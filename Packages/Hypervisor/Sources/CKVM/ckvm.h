@@ -2,6 +2,7 @@
 // before ARC or the allocator can change it. Structures with flexible arrays or unions stay on this side.
 #pragma once
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +61,28 @@ static inline long ckvm_get_mp_state(int vcpu) {
     long result = ckvm_pointer(vcpu, KVM_GET_MP_STATE, &value);
     return result < 0 ? result : (long)value.mp_state;
 }
+
+// Statistics (4.133). The kernel gives the descriptor without close-on-exec.
+static inline long ckvm_statistics(int file) {
+    long result = ckvm_number(file, KVM_GET_STATS_FD, 0);
+    if (result >= 0) fcntl((int)result, F_SETFD, FD_CLOEXEC);
+    return result;
+}
+static inline size_t ckvm_statistics_header_size(void) { return sizeof(struct kvm_stats_header); }
+static inline struct kvm_stats_header ckvm_statistics_header_copy(const void *bytes) {
+    struct kvm_stats_header header;
+    memcpy(&header, bytes, sizeof header);
+    return header;
+}
+// struct kvm_stats_desc without the name that follows it.
+struct ckvm_statistics_descriptor { uint32_t flags; int16_t exponent; uint16_t size; uint32_t offset; uint32_t bucket_size; };
+static inline size_t ckvm_statistics_descriptor_size(void) { return offsetof(struct kvm_stats_desc, name); }
+static inline struct ckvm_statistics_descriptor ckvm_statistics_descriptor_copy(const void *bytes) {
+    struct ckvm_statistics_descriptor descriptor;
+    memcpy(&descriptor, bytes, sizeof descriptor);
+    return descriptor;
+}
+_Static_assert(sizeof(struct ckvm_statistics_descriptor) == offsetof(struct kvm_stats_desc, name), "struct kvm_stats_desc");
 
 // struct kvm_run, a page that KVM shares with us: the kernel writes it during KVM_RUN, on the thread that reads it afterwards.
 static inline long ckvm_map_run(int vcpu, size_t size, void **run) {

@@ -39,7 +39,7 @@ public enum MPState: Equatable, Sendable {
     case other(UInt32)
 }
 
-/// One processor of a virtual machine. Everything except `id` and `immediateExitAddress` belongs to the thread that runs it.
+/// One processor of a virtual machine. Everything except `id`, `immediateExitAddress` and `statistics` belongs to the thread that runs it.
 public protocol VirtualCPU: AnyObject, Sendable {
     /// Hardware id, as given to `createVCPU`.
     var id: UInt32 { get }
@@ -65,6 +65,13 @@ public protocol VirtualCPU: AnyObject, Sendable {
     /// The x86 registers; nil on other architectures.
     var x86: (any X86VirtualCPU)? { get }
 
+    /// What the hypervisor counts for the vCPU, also while it runs; empty when it counts nothing. Any thread.
+    func statistics() -> [HypervisorStatistic]
+
     /// Where the guest is, as text for an error message. Slow.
     func diagnosis() -> String
+}
+
+extension VirtualCPU {
+    public func statistics() -> [HypervisorStatistic] { [] }
 }

@@ -17,6 +17,13 @@ public protocol VirtualMachine: AnyObject, Sendable {
 
     /// A vCPU with a hardware `id` (x86: the APIC id) that no other has.
     func createVCPU(id: UInt32) throws(HypervisorError) -> any VirtualCPU
+
+    /// What the hypervisor counts for the whole machine; empty when it counts nothing.
+    func statistics() -> [HypervisorStatistic]
+}
+
+extension VirtualMachine {
+    public func statistics() -> [HypervisorStatistic] { [] }
 }
 
 /// One wire into the interrupt controller. Any thread, also several at once.

@@ -25,6 +25,7 @@ public final class TestVirtualCPU: VirtualCPU, @unchecked Sendable {
         var mmioAnswers: [UInt64] = []
         var mp = MPState.runnable
         var x86 = TestX86State()
+        var statistics: [HypervisorStatistic] = []
     }
 
     public let id: UInt32
@@ -90,6 +91,9 @@ public final class TestVirtualCPU: VirtualCPU, @unchecked Sendable {
     public func mpState() throws(HypervisorError) -> MPState { state.withLock { $0.mp } }
     public var x86: (any X86VirtualCPU)? { self }
     public func diagnosis() -> String { "" }
+
+    public func statistics() -> [HypervisorStatistic] { state.withLock { $0.statistics } }
+    public func setStatistics(_ statistics: [HypervisorStatistic]) { state.withLock { $0.statistics = statistics } }
 
     /// How often `run` was called.
     public var runs: Int { state.withLock { $0.runs } }

@@ -10,6 +10,7 @@ public final class TestVirtualMachine: VirtualMachine {
         var lines: [TestInterruptLine] = []
         var vcpus: [TestVirtualCPU] = []
         var scripts: [UInt32: [TestVirtualCPU.Step]] = [:]
+        var statistics: [HypervisorStatistic] = []
     }
 
     private let state = Mutex(State())
@@ -49,6 +50,9 @@ public final class TestVirtualMachine: VirtualMachine {
 
     /// Gives a script to the vCPU that will be made with `id`.
     public func setScript(_ script: [TestVirtualCPU.Step], forVCPU id: UInt32) { state.withLock { $0.scripts[id] = script } }
+
+    public func statistics() -> [HypervisorStatistic] { state.withLock { $0.statistics } }
+    public func setStatistics(_ statistics: [HypervisorStatistic]) { state.withLock { $0.statistics = statistics } }
 
     public var hasIRQChip: Bool { state.withLock { $0.hasIRQChip } }
     /// In the order in which they were made.

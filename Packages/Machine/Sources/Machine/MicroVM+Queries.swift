@@ -11,7 +11,10 @@ extension MicroVM {
     /// Images that are open.
     public func blockNodes() -> [BlockNodeInfo] {
         drives.compactMap { node in
-            node.image.map { BlockNodeInfo(drive: node.drive, device: node.device, size: $0.sectorCount &* 512) }
+            node.image.map { image in
+                BlockNodeInfo(
+                    drive: node.drive, device: node.device, size: image.sectorCount &* 512, statistics: node.device.flatMap(blockStatistics) ?? .init())
+            }
         }
     }
 

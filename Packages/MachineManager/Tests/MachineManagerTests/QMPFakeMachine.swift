@@ -121,7 +121,36 @@ final class FakeMachine: MachineControl {
 
     func blockNodes() -> [BlockNodeInfo] {
         let (nodes, devices) = (nodes, devices())
-        return nodes.map { node in BlockNodeInfo(drive: node, device: devices.first { $0.backend == node.id }?.id, size: 1 << 30) }
+        var statistics = BlockNodeStatistics()
+        (statistics.reads.count, statistics.reads.bytes, statistics.writes.time, statistics.highestWrite) = (3, 1536, .max, 1 << 20)
+        return nodes.map { node in
+            BlockNodeInfo(drive: node, device: devices.first { $0.backend == node.id }?.id, size: 1 << 30, statistics: statistics)
+        }
+    }
+
+    func statisticsSources(_ target: StatisticsTarget) -> [StatisticsSource] {
+        switch target {
+        case .vm: [StatisticsSource(.kvm, .vm), StatisticsSource(.stratovirt, .vm)]
+        case .vcpu: [.kvm, .stratovirt].flatMap { provider in cpus().map { StatisticsSource(provider, .vcpu, path: CPUInfo.path(id: $0.id)) } }
+        case .device: devices().map { StatisticsSource(.stratovirt, .device, path: DeviceInfo.path(id: $0.id)) }
+        }
+    }
+
+    /// Each source has another number, and every kind of statistic is there.
+    func statistics(of source: StatisticsSource) -> [Statistic] {
+        switch (source.target, source.provider) {
+        case (.vm, .kvm): [Statistic("mmu_cache_miss", .scalar(.max), kind: .peak)]
+        case (.vm, .stratovirt): [.nanoseconds("uptime", 5)]
+        case (.vcpu, .kvm):
+            [
+                .count("exits", source.path == CPUInfo.path(id: 0) ? 10 : 11), Statistic("blocking", .boolean(true), kind: .instant, unit: .boolean),
+                Statistic("halt_wait_hist", .list([1, 2, 3]), kind: .logHistogram, unit: .seconds, exponent: -9),
+                Statistic("slices", .list([4]), kind: .linearHistogram(bucketSize: 8), unit: .bytes, base: 2, exponent: 10),
+            ]
+        case (.vcpu, .stratovirt): [.count("exits", 7), .count("pio-reads", 1)]
+        case (.device, _):
+            source.path == DeviceInfo.path(id: "disk1") ? [.count("requests", 3), .count("own", 1)] : [.count("requests", 4), .count("other", 2)]
+        }
     }
 
     func devices() -> [DeviceInfo] { requests.map(Self.info) }

@@ -74,7 +74,7 @@ import Testing
             "trace-event-get-state": #"{"name":"virtio_*"}"#, "trace-event-set-state": #"{"name":"virtio_?","enable":false}"#, "device_del": #"{"id":"disk1"}"#,
             "blockdev-del": #"{"node-name":"d"}"#, "blockdev-add": #"{"node-name":"e","file":{"driver":"file","filename":"/x"}}"#,
             "device_add": #"{"id":"n","driver":"virtio-net-mmio"}"#, "netdev_add": #"{"id":"n","type":"tap","ifname":"t"}"#,
-            "netdev_replace": #"{"id":"n","path":"/dev/tap1"}"#, "netlink_set": #"{"id":"n","up":true}"#,
+            "query-stats": #"{"target":"vcpu"}"#, "netdev_replace": #"{"id":"n","path":"/dev/tap1"}"#, "netlink_set": #"{"id":"n","up":true}"#,
         ]
         // Refused by this machine or without a descriptor; their errors are tested elsewhere.
         let refused = [

@@ -39,7 +39,9 @@ extension VCPU {
     /// The exit path: no lock, no allocation. Nil when a kick came.
     private func runUntilInterrupted() -> StopReason? {
         while true {
-            switch virtualCPU.run() {
+            let exit = virtualCPU.run()
+            count(exit)
+            switch exit {
             case .mmioWrite(let address, let size, let value): memory.write(at: address, size: size, value: value)
             case .mmioRead(let address, let size): virtualCPU.setMMIOValue(memory.read(at: address, size: size) ?? .max)
             case .portOut(let port, let size, let count): writePort(port, size: size, count: count)
@@ -54,6 +56,19 @@ extension VCPU {
             case .failed(let errno): return .runFailed(Errno(errno))
             case .unknown(let reason): return .unknownExit(reason: reason)
             }
+        }
+    }
+
+    private func count(_ exit: VCPUExit) {
+        switch exit {
+        case .mmioWrite: exitCounters.mmioWrites.add()
+        case .mmioRead: exitCounters.mmioReads.add()
+        case .portOut: exitCounters.portWrites.add()
+        case .portIn: exitCounters.portReads.add()
+        case .interrupted: exitCounters.interruptions.add()
+        case .halt: exitCounters.halts.add()
+        case .shutdown: exitCounters.shutdowns.add()
+        case .again, .systemEvent, .failEntry, .internalError, .failed, .unknown: exitCounters.others.add()
         }
     }
 

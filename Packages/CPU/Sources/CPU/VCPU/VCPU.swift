@@ -19,6 +19,7 @@ public final class VCPU: Sendable {
     /// The kernel's id of the thread while kicks can reach it, 0 before and after.
     let kickTarget = Atomic<Int32>(0)
     private let lastThreadID = Atomic<Int32>(0)
+    let exitCounters = VCPUExitCounters()
     private let reset = Mutex<(any VCPUReset)?>(nil)
     private let thread = Mutex<OSThread?>(nil)
 
@@ -43,6 +44,12 @@ public final class VCPU: Sendable {
 
     /// The thread's id in the kernel (gettid(2)); 0 before the thread has begun to run.
     public var threadID: Int32 { lastThreadID.load(ordering: .acquiring) }
+
+    /// How often the guest was left, and why.
+    public var exits: VCPUExitCounts { exitCounters.counts }
+
+    /// What the hypervisor counts for the vCPU.
+    public var statistics: [HypervisorStatistic] { virtualCPU.statistics() }
 
     var isOwnThread: Bool { kickTarget.load(ordering: .relaxed) == OSThread.currentID }
 

@@ -11,6 +11,8 @@ public final class KVMVirtualCPU: VirtualCPU, @unchecked Sendable {
     // the vCPU's thread reads it or runs; what crosses threads is the one byte immediate_exit, stored atomically.
     let shared: UnsafeMutableRawPointer
     let sharedSize: Int
+    /// Opened before the vCPU runs: KVM_RUN holds the vCPU's lock, so whoever asked for it later would wait for the guest.
+    private let statisticsFile: OwnedFD?
 
     init(machine: KVMVirtualMachine, id: UInt32) throws(HypervisorError) {
         let number = try kvmCall("KVM_CREATE_VCPU", ckvm_create_vcpu(machine.file.raw, id))
@@ -21,6 +23,7 @@ public final class KVMVirtualCPU: VirtualCPU, @unchecked Sendable {
         guard let address = unsafe address else { throw .call("mmap of kvm_run", .invalid) }
         unsafe shared = address
         sharedSize = machine.kvm.sharedSize
+        statisticsFile = KVMStatistics.open(file.raw)
         self.machine = machine
         self.id = id
     }
@@ -86,6 +89,14 @@ public final class KVMVirtualCPU: VirtualCPU, @unchecked Sendable {
         case UInt32(KVM_MP_STATE_UNINITIALIZED): .uninitialized
         case UInt32(KVM_MP_STATE_HALTED): .halted
         case let other: .other(other)
+        }
+    }
+
+    public func statistics() -> [HypervisorStatistic] {
+        // A borrow of a stored optional that cannot be copied.
+        switch statisticsFile {
+        case .some(let file): KVMStatistics.read(file)
+        case nil: []
         }
     }
 

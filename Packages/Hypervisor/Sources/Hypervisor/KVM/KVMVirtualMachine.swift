@@ -35,4 +35,10 @@ public final class KVMVirtualMachine: VirtualMachine {
         guard Int(id) < vcpuIDLimit else { throw .tooManyVCPUs(limit: vcpuIDLimit) }
         return try KVMVirtualCPU(machine: self, id: id)
     }
+
+    /// The descriptor is there only meanwhile.
+    public func statistics() -> [HypervisorStatistic] {
+        guard let statistics = KVMStatistics.open(file.raw) else { return [] }
+        return KVMStatistics.read(statistics)
+    }
 }

@@ -21,6 +21,7 @@ final class X86Platform {
     let loop: EventLoop
     private var serial: Serial16550?
     private var powerButton: PowerButton?
+    let bootTimer = BootTimer()
 
     init(memory: AddressSpace, hypervisor: any VirtualMachine, loop: EventLoop) {
         self.memory = memory
@@ -50,6 +51,7 @@ final class X86Platform {
             try keyboard.attach(to: ports.root)
             try power.attach(to: ports.root)
             try clock.attach(to: ports.root)
+            try bootTimer.attach(to: ports.root)
             try button.attach(to: memory.root)
         }
         powerButton = button

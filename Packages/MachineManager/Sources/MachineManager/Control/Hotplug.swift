@@ -30,11 +30,14 @@ public struct BlockNodeInfo: Equatable, Sendable {
     public var device: String?
     /// Bytes.
     public var size: UInt64
+    /// Of the device; zeros without one.
+    public var statistics: BlockNodeStatistics
 
-    public init(drive: VmConfig.Drive, device: String?, size: UInt64) {
+    public init(drive: VmConfig.Drive, device: String?, size: UInt64, statistics: BlockNodeStatistics = BlockNodeStatistics()) {
         self.drive = drive
         self.device = device
         self.size = size
+        self.statistics = statistics
     }
 }
 

@@ -42,12 +42,18 @@ public protocol MachineControl: AnyObject, Sendable {
     func devices() -> [DeviceInfo]
     /// The guest's physical address space, by address.
     func memoryMap() -> [MemoryMapEntry]
+    /// What there are statistics of.
+    func statisticsSources(_ target: StatisticsTarget) -> [StatisticsSource]
+    /// What is counted for one of them now; empty when it is gone.
+    func statistics(of source: StatisticsSource) -> [Statistic]
     /// What runs the vCPUs.
     func acceleration() -> Acceleration
 }
 
 extension MachineControl {
     public func acceleration() -> Acceleration { Acceleration(isPresent: true, isEnabled: true) }
+    public func statisticsSources(_ target: StatisticsTarget) -> [StatisticsSource] { [] }
+    public func statistics(of source: StatisticsSource) -> [Statistic] { [] }
 }
 
 /// Takes the events of a machine. Any thread.
@@ -132,6 +138,9 @@ public struct CPUInfo: Equatable, Sendable {
         self.threadID = threadID
         self.place = place
     }
+
+    /// Where a vCPU stands in QEMU's object tree.
+    public static func path(id: UInt32) -> String { "/machine/unattached/device[\(id)]" }
 }
 
 /// A place that a vCPU fills or could fill.

@@ -116,7 +116,7 @@ enum QMPAnswers {
         }
     }
 
-    static func path(_ cpu: UInt32) -> String { "/machine/unattached/device[\(cpu)]" }
+    static func path(_ cpu: UInt32) -> String { CPUInfo.path(id: cpu) }
 
     private static func place(_ place: CPUPlace) -> JSONValue {
         [

@@ -10,6 +10,12 @@ struct QMPArguments: Equatable, Sendable {
         if case .string(let text)? = object[name] { text } else { nil }
     }
 
+    /// The elements of a list of texts; none when it is absent.
+    func texts(_ name: String) -> [String] {
+        guard case .array(let elements)? = object[name] else { return [] }
+        return elements.compactMap { if case .string(let text) = $0 { text } else { nil } }
+    }
+
     /// A required text; the check has seen that it is there.
     func requiredText(_ name: String) -> String { text(name) ?? "" }
 

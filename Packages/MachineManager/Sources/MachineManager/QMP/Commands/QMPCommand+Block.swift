@@ -13,6 +13,11 @@ extension QMPCommand {
             QMPCommand("query-named-block-nodes", [.optional("flat", .boolean)], gives: .list(blockNode)) { _, context in
                 .value(.array(context.control.blockNodes().map(QMPAnswers.blockNode)))
             },
+            QMPCommand("query-blockstats", [.optional("query-nodes", .boolean)], gives: .list(blockStatistics)) { arguments, context in
+                let isNode = arguments.bool("query-nodes") ?? false
+                let nodes = context.control.blockNodes().filter { isNode || $0.device != nil }
+                return .value(.array(nodes.map { QMPAnswers.blockStatistics($0, isNode: isNode) }))
+            },
         ]
     }
 
@@ -65,6 +70,21 @@ extension QMPCommand {
         .object([
             .required("device", .text), .optional("qdev", .text), .required("type", .text), .required("removable", .boolean),
             .required("locked", .boolean), .optional("inserted", blockNode),
+        ])
+    }
+
+    private static var blockStatistics: QMPType {
+        let kinds = ["rd", "wr", "unmap"]
+        let names =
+            kinds.flatMap { ["\($0)_bytes", "\($0)_merged"] }
+            + (kinds + ["flush"]).flatMap { ["\($0)_operations", "\($0)_total_time_ns", "failed_\($0)_operations", "invalid_\($0)_operations"] }
+        let stats =
+            names.map { QMPMember.required($0, .integer) } + [
+                .required("wr_highest_offset", .integer), .optional("idle_time_ns", .integer), .required("account_invalid", .boolean),
+                .required("account_failed", .boolean), .required("timed_stats", .list(.any)),
+            ]
+        return .object([
+            .optional("device", .text), .optional("qdev", .text), .required("node-name", .text), .required("stats", .object(stats)),
         ])
     }
 

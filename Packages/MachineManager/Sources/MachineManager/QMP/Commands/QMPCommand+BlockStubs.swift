@@ -1,8 +1,7 @@
 extension QMPCommand {
-    /// What disks without a format of their own, without jobs and without counters can say.
+    /// What disks without a format of their own and without jobs can say.
     static var blockStubs: [QMPCommand] {
         [
-            QMPCommand("query-blockstats", [.optional("query-nodes", .boolean)], gives: .list(.any)) { _, _ in .value([]) },
             QMPCommand("query-block-jobs", gives: .list(.any)) { _, _ in .value([]) },
             QMPCommand("block-commit", commitArguments) { arguments, context throws(QMPError) in
                 try requireNode(arguments.requiredText("device"), context)

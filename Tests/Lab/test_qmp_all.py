@@ -20,6 +20,8 @@ class EveryCommand(Session):
             ('migrate_cancel', {}), ('query-sev-capabilities', {}, 'GenericError'), ('human-monitor-command', {'command-line': 'info snapshots'}),
             *((f'trace-{word}get-state', {'name': '*'}) for word in ('', 'event-')),
             *((f'trace-{word}set-state', {'name': '*', 'enable': False}) for word in ('', 'event-')),
+            *(('query-stats', {'target': target}) for target in ('vm', 'vcpu', 'device')), ('query-stats', {'target': 'cryptodev'}, 'GenericError'),
+            ('query-stats-schemas', {}),
             ('qom-list', path), ('qom-list-types', {}), ('qom-get', {**path, 'property': 'type'}), ('device-list-properties', {'typename': 'virtio-blk-device'}),
 
             ('device_add', {'id': 'disk', 'driver': 'virtio-blk-mmio', 'addr': '1'}, 'GenericError'), # no such drive

@@ -4,7 +4,7 @@ import Testing
 @testable import Devices
 
 /// Runs iasl (Debian's acpica-tools); a missing tool is a failure, not a skip.
-private func iasl(_ arguments: [String], in directory: URL) throws -> (status: Int32, output: String) {
+func iasl(_ arguments: [String], in directory: URL) throws -> (status: Int32, output: String) {
     let path = try #require(
         ["/usr/bin/iasl", "/usr/local/bin/iasl"].first { FileManager.default.isExecutableFile(atPath: $0) },
         "iasl is needed: install acpica-tools")
@@ -21,14 +21,14 @@ private func iasl(_ arguments: [String], in directory: URL) throws -> (status: I
     return (process.terminationStatus, String(decoding: output, as: UTF8.self))
 }
 
-private func withTemporaryDirectory<R>(_ body: (URL) throws -> R) throws -> R {
+func withTemporaryDirectory<R>(_ body: (URL) throws -> R) throws -> R {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("acpi-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: directory) }
     return try body(directory)
 }
 
-private func configuration(cpus: Int, devices: Int) -> ACPIConfiguration {
+func configuration(cpus: Int, devices: Int) -> ACPIConfiguration {
     ACPIConfiguration(
         apicIDs: (0..<cpus).map { UInt32($0) },
         devices: (0..<devices).map { .init(base: 0xF010_0000 + UInt64($0) * 0x200, gsi: 5 + UInt32($0 % 11)) })
@@ -39,7 +39,7 @@ private func word(_ bytes: [UInt8], _ offset: Int, _ count: Int = 4) -> UInt64 {
 }
 
 /// The tables in an image, found as a guest finds them: RSDP, XSDT, and the DSDT through the FADT.
-private func tables(_ image: [UInt8], base: UInt64 = 0xE0000) throws -> [String: [UInt8]] {
+func tables(_ image: [UInt8], base: UInt64 = 0xE0000) throws -> [String: [UInt8]] {
     #expect(Array(image[0..<8]) == Array("RSD PTR ".utf8))
     func table(_ address: UInt64) throws -> [UInt8] {
         let offset = Int(address - base)

@@ -71,7 +71,8 @@ extension MicroVM: MachineControl {
     private func place(of index: Int) -> CPUPlace {
         guard let place = topology?.place(of: index) else { return CPUPlace(socket: 0, die: 0, core: 0, thread: 0) }
         return CPUPlace(
-            socket: UInt32(place.socket), die: UInt32(place.die), core: UInt32(place.core), thread: UInt32(place.thread))
+            socket: UInt32(place.socket), die: UInt32(place.die), core: UInt32(place.core), thread: UInt32(place.thread),
+            node: config.node(ofCPU: UInt32(index)))
     }
 
     /// After `canChange` said yes, on the same thread.

@@ -10,6 +10,17 @@ extension MicroVM {
         }
     }
 
+    /// What RAM consists of, by guest physical address: the memory of the nodes, or one.
+    func makeRAM() throws(MachineError) -> [HostMemory] {
+        guard !config.nodes.isEmpty else { return [try makeMainMemory()] }
+        var memories: [HostMemory] = []
+        for var backend in config.nodeMemory {
+            backend.isPreallocated = backend.isPreallocated || config.memory.isPreallocated
+            memories.append(try makeMemory(backend))
+        }
+        return memories
+    }
+
     /// The machine's memory when no backends are named for it: in the file of `-mem-path`, else in a memfd or in none, by `mem-share`.
     func makeMainMemory() throws(MachineError) -> HostMemory {
         let shared = config.machine.memShare

@@ -25,6 +25,10 @@ extension MicroVM {
         return disks + networks + fixedDevices.map(\.info) + ports
     }
 
+    public func memoryBackends() -> [VmConfig.MemoryBackend] { config.memoryBackends }
+
+    public func memorySize() -> MemorySize { MemorySize(base: config.memory.size) }
+
     public func memoryMap() -> [MemoryMapEntry] {
         memory.flatRanges().map { MemoryMapEntry(base: $0.base, size: $0.size, name: $0.region.name, isMemory: $0.kind != .io) }
     }

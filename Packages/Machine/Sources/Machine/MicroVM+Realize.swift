@@ -19,15 +19,15 @@ extension MicroVM {
         for vcpu in vcpus { vcpu.prepare(registers) }
     }
 
-    /// RAM is one lazy mapping; regions show its parts where the platform wants them. The listener hands them to the hypervisor.
+    /// RAM is one lazy mapping, or one for each node; regions show its parts where the platform wants them. The listener hands them to the hypervisor.
     private func realizeMemory() throws(MachineError) {
         let size = config.memory.size
-        let ram = try makeMainMemory()
+        let memories = try makeRAM()
         try lift({ MachineError.memory(size: size, $0) }) { () throws(AddressSpaceError) in
             try memory.addListener(hypervisor.memoryListener())
             try memory.transaction { () throws(AddressSpaceError) in
-                for part in HostPlatform.ramParts(size: size) {
-                    let region = try Region.ram(name: part.name, size: part.size, memory: ram, memoryOffset: part.offset)
+                for part in HostPlatform.ramParts(sizes: memories.map(\.size)) {
+                    let region = try Region.ram(name: part.name, size: part.size, memory: memories[part.memory], memoryOffset: part.offset)
                     try memory.root.add(region, at: part.base)
                 }
             }

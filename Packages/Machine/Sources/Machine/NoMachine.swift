@@ -66,5 +66,7 @@ extension NoMachine: MachineControl {
     public func chardevs() -> [ChardevInfo] { [] }
     public func blockNodes() -> [BlockNodeInfo] { [] }
     public func devices() -> [DeviceInfo] { [] }
+    public func memoryBackends() -> [VmConfig.MemoryBackend] { [] }
+    public func memorySize() -> MemorySize { MemorySize(base: 0) }
     public func memoryMap() -> [MemoryMapEntry] { [] }
 }

@@ -50,7 +50,7 @@ import Testing
             case .ignored, .unsupported: []
             case .serial: [("-serial", [])]
             case .chardev: [("-chardev", [])] + variants(spec).map { ("-chardev \($0.name)", $0.parameters) }
-            case .device, .object, .netdev: variants(spec).filter(\.isSupported).map { ("-\(spec.name) \($0.name)", $0.parameters) }
+            case .device, .object, .netdev, .numa: variants(spec).filter(\.isSupported).map { ("-\(spec.name) \($0.name)", $0.parameters) }
             default: [("-\(spec.name)", spec.parameters)]
             }
         }

@@ -154,6 +154,13 @@ final class FakeMachine: MachineControl {
     }
 
     func devices() -> [DeviceInfo] { requests.map(Self.info) }
+    func memoryBackends() -> [VmConfig.MemoryBackend] {
+        var backend = VmConfig.MemoryBackend(id: "mem0", kind: .memfd, size: 1 << 30, isShared: true)
+        backend.policy = .bind
+        backend.hostNodes = [0, 2]
+        return [backend]
+    }
+    func memorySize() -> MemorySize { MemorySize(base: 2 << 30, plugged: 1 << 30) }
     func memoryMap() -> [MemoryMapEntry] { [MemoryMapEntry(base: 0, size: 128 << 20, name: "ram", isMemory: true)] }
 
     private static func info(_ request: HotplugRequest) -> DeviceInfo {

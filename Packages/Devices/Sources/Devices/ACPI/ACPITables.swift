@@ -1,4 +1,4 @@
-/// Builds the ACPI tables of a microVM: RSDP, XSDT, FADT, MADT and DSDT (ACPI 6.5), hardware-reduced, in one image.
+/// Builds the ACPI tables of a microVM: RSDP, XSDT, FADT, MADT and DSDT, for NUMA nodes also SRAT and SLIT (ACPI 6.5), hardware-reduced, in one image.
 ///
 /// StratoVirt has none for its microVM; without them a distribution kernel, built without virtio-mmio command line devices,
 /// never finds a disk.
@@ -17,6 +17,7 @@ public enum ACPITables {
             let (end, overflow) = device.base.addingReportingOverflow(device.size)
             guard !overflow, end <= 0x1_0000_0000, device.size > 0 else { throw .deviceAbove4GiB(index: index) }
         }
+        try checkNodes(configuration.nodes)
 
         var image = [UInt8](repeating: 0, count: rsdpSize)
         func place(_ table: [UInt8]) -> UInt64 {
@@ -27,8 +28,9 @@ public enum ACPITables {
         }
         let dsdt = place(dsdt(configuration))
         let fadt = place(fadt(configuration, dsdt: dsdt))
-        let madt = place(madt(configuration))
-        let xsdt = place(xsdt([fadt, madt]))
+        var listed = [fadt, place(madt(configuration))]
+        if !configuration.nodes.isEmpty { listed += [place(srat(configuration.nodes)), place(slit(configuration.nodes))] }
+        let xsdt = place(xsdt(listed))
         image.replaceSubrange(0..<rsdpSize, with: rsdp(xsdt: xsdt))
         guard image.count <= configuration.limit else {
             throw .imageTooLarge(size: image.count, limit: configuration.limit)

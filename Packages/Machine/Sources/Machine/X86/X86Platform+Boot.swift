@@ -16,7 +16,7 @@ extension X86Platform {
             try X86MemoryLayout(ramSize: config.memory.size, gapStart: Self.gapStart, gapEnd: Self.gapEnd)
         }
         let apicIDs = (0..<topology.cpus).map { topology.apicID(of: $0) }
-        try writeACPITables(apicIDs: apicIDs, slots: slots, hasSerial: config.serial != nil)
+        try writeACPITables(apicIDs: apicIDs, nodes: Self.nodes(config, apicIDs), slots: slots, hasSerial: config.serial != nil)
         let words = [config.boot.kernelArguments] + slots.compactMap(\.virtioMMIOCommandLineWord)
         let boot = X86BootConfiguration(
             kernelPath: config.boot.kernel, initrdPath: config.boot.initrd,
@@ -25,8 +25,25 @@ extension X86Platform {
         return try lift(MachineError.boot) { () throws(BootError) in try X86Boot.load(boot, into: memory.memory) }
     }
 
-    private func writeACPITables(apicIDs: [UInt32], slots: [SysBusSlot], hasSerial: Bool) throws(MachineError) {
+    /// The nodes with the parts of RAM that their memory is.
+    private static func nodes(_ config: VmConfig, _ apicIDs: [UInt32]) -> [ACPIConfiguration.Node] {
+        let parts = ramParts(sizes: config.nodeMemory.map(\.size))
+        // Nodes without memory take no place in the order of the memories.
+        let withMemory = config.nodes.filter { $0.memory != nil }
+        return config.nodes.map { node in
+            let memory = withMemory.firstIndex { $0.number == node.number }
+            return ACPIConfiguration.Node(
+                number: node.number, apicIDs: node.cpus.compactMap { Int($0) < apicIDs.count ? apicIDs[Int($0)] : nil },
+                memory: parts.filter { $0.memory == memory }.map { .init(base: $0.base, size: $0.size) },
+                distances: config.nodes.map { node.distance(to: $0.number) })
+        }
+    }
+
+    private func writeACPITables(
+        apicIDs: [UInt32], nodes: [ACPIConfiguration.Node], slots: [SysBusSlot], hasSerial: Bool
+    ) throws(MachineError) {
         var configuration = ACPIConfiguration(apicIDs: apicIDs, devices: slots.map(\.acpiDevice))
+        configuration.nodes = nodes
         configuration.hasSerial = hasSerial
         configuration.baseAddress = X86MemoryLayout.acpi
         let tables = try lift(MachineError.acpi) { () throws(ACPIError) in try ACPITables.build(configuration) }

@@ -30,10 +30,21 @@ final class X86Platform {
         bus = SysBus(memory: memory.root, ports: ports.root, machine: hypervisor)
     }
 
-    static func ramParts(size: UInt64) -> [RAMPart] {
-        let low = min(size, gapStart)
-        var parts = [RAMPart(name: "ram-below-4g", base: 0, size: low, offset: 0)]
-        if size > low { parts.append(RAMPart(name: "ram-above-4g", base: gapEnd, size: size - low, offset: low)) }
+    /// RAM that consists of mappings of these sizes, one after the other in the guest; what would reach into the gap goes on behind it. The sum of the sizes is
+    /// far below 2^64.
+    static func ramParts(sizes: [UInt64]) -> [RAMPart] {
+        var parts: [RAMPart] = []
+        var start: UInt64 = 0
+        for (memory, size) in sizes.enumerated() {
+            let node = sizes.count > 1 ? "-\(memory)" : ""
+            let low = min(size, gapStart - min(start, gapStart))
+            if low > 0 { parts.append(RAMPart(name: "ram-below-4g\(node)", base: start, size: low, memory: memory, offset: 0)) }
+            if size > low {
+                let base = gapEnd + (start + low - gapStart)
+                parts.append(RAMPart(name: "ram-above-4g\(node)", base: base, size: size - low, memory: memory, offset: low))
+            }
+            start += size
+        }
         return parts
     }
 

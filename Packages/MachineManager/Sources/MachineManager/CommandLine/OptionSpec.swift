@@ -12,7 +12,7 @@ struct OptionSpec: Sendable {
 /// What the builder does with an option. Several names may share one meaning (`-S` and `-freeze`).
 enum OptionID: Sendable, Equatable {
     case help, version
-    case machine, accelerator, smp, cpu, memory, memoryPath, memoryPreallocation
+    case machine, accelerator, smp, cpu, memory, memoryPath, memoryPreallocation, numa
     case kernel, initrd, append
     case drive, netdev, device, object, global
     case qmp, monitor, serial, chardev

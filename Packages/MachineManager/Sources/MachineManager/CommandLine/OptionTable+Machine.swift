@@ -49,6 +49,7 @@ extension OptionTable {
                 "guest memory; default 256M"),
             option(.memoryPath, "mem-path", .one, .whole("FILE"), "guest memory is in FILE, or in a file without a name if FILE is a folder"),
             option(.memoryPreallocation, "mem-prealloc", .flag, "take all of the guest's memory from the host at the start"),
+            numa,
             option(.kernel, "kernel", .one, .whole("FILE"), "bzImage, ELF vmlinux or flat binary to boot"),
             option(.initrd, "initrd", .one, .whole("FILE"), "initial RAM disk"),
             option(.append, "append", .many, .whole("WORDS"), "kernel command line; several values are joined by a space"),

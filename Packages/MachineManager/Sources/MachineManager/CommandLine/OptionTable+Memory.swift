@@ -1,4 +1,29 @@
 extension OptionTable {
+    static var numa: OptionSpec {
+        let distances = UInt64(VmConfig.localDistance)...255
+        return option(
+            .numa, "numa", .many,
+            .variants(
+                what: "NUMA setting",
+                [
+                    OptionVariant(
+                        "node", "vCPUs and the memory near to them; at most \(VmConfig.maximumNodes)",
+                        [
+                            ParameterSpec("nodeid", .integer(VmConfig.nodeNumbers), required: true),
+                            ParameterSpec("cpus", .numbers(0...(VmConfig.maximumCPUs - 1)), "vCPUs; those of no node belong to node 0"),
+                            ParameterSpec("memdev", .text(OptionLimit.text), "id of an -object memory-backend-ram, -file or -memfd"),
+                        ]),
+                    OptionVariant(
+                        "dist", "distance between two nodes; without it \(VmConfig.remoteDistance)",
+                        [
+                            ParameterSpec("src", .integer(VmConfig.nodeNumbers), required: true, "nodeid of a vCPU's node"),
+                            ParameterSpec("dst", .integer(VmConfig.nodeNumbers), required: true, "nodeid of a memory's node"),
+                            ParameterSpec("val", .integer(distances), required: true, "10 to the node itself, else more; 255 is out of reach"),
+                        ]),
+                ]),
+            "NUMA nodes of the guest")
+    }
+
     /// The memory of the host that a backend is.
     static var memoryBackends: [OptionVariant] {
         [

@@ -74,7 +74,7 @@ enum OptionTable {
 
     private static var unsupported: [OptionSpec] {
         let names = [
-            "numa", "incoming", "trace", "battery", "hardware-signature", "smbios", "vnc", "cameradev",
+            "incoming", "trace", "battery", "hardware-signature", "smbios", "vnc", "cameradev",
             "windows_emu_pid", "mod-test",
         ]
         return names.map { option(.unsupported, $0, .many, .whole("..."), "not supported yet") }

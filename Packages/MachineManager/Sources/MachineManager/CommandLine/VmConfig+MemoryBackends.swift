@@ -54,7 +54,7 @@ extension VmConfig {
 
 extension VmConfig {
     /// The ids of the memory backends that something is made of.
-    var memoryBackendsInUse: [String] { [] }
+    var memoryBackendsInUse: [String] { nodes.compactMap(\.memory) }
 }
 
 extension VmConfig.MemoryBackend {

@@ -5,7 +5,8 @@ extension VmConfig {
         if let name { parts.append("name: \(name)") }
         if machine.kind != .none {
             parts.append("smp: \(processors.count)/\(processors.maximum)")
-            parts.append("memory: \(memory.size >> 20) MiB\(machine.memShare ? " shared" : "")")
+            let path = memory.path.map { " in \($0)" } ?? ""
+            parts.append("memory: \(memory.size >> 20) MiB\(isMemoryShared ? " shared" : "")\(path)\(memory.isPreallocated ? " preallocated" : "")")
             parts.append("kernel: \(boot.kernel)")
             if let initrd = boot.initrd { parts.append("initrd: \(initrd)") }
             parts.append("append: \"\(boot.kernelArguments)\"")
@@ -16,6 +17,8 @@ extension VmConfig {
         }
         list("qmp", monitors.map(\.description))
         list("iothreads", iothreads)
+        list("memory backends", memoryBackends.map { "\($0.id) \($0.size >> 20) MiB" })
+        list("nodes", nodes.map { "\($0.number)\($0.memory.map { " \($0)" } ?? "")" })
         list("drives", drives.map { "\($0.id) \($0.file)\($0.isReadOnly ? " read-only" : "")" })
         list("netdevs", netdevs.map(\.id))
         list("chardevs", chardevs.map(\.id))

@@ -23,6 +23,8 @@ public struct VmConfig: Equatable, Sendable {
     public var rngSources: [RngSource] = []
     /// Memory of the host that nodes and devices name (`-object memory-backend-*`).
     public var memoryBackends: [MemoryBackend] = []
+    /// By number, at most 8 (`-numa node`). Their memory makes up the guest's RAM, in this order.
+    public var nodes: [NUMANode] = []
     /// The ids of the iothreads, at most 8 (`-object iothread`).
     public var iothreads: [String] = []
     /// In command line order, which decides addresses and interrupts.

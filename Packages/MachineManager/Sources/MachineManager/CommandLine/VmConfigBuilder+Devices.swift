@@ -81,7 +81,7 @@ extension VmConfigBuilder {
     }
 
     private mutating func addFileSystem(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
-        guard config.machine.memShare else { throw list.invalid("needs -machine mem-share=on") }
+        try requireSharedMemory(list)
         let index = try takeChardev(list)
         let chardev = config.chardevs[index].id
         guard case .socket(var socket) = config.chardevs[index].backend, case .unix = socket.address else {

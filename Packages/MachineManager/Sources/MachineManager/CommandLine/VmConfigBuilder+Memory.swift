@@ -15,4 +15,10 @@ extension VmConfigBuilder {
         takenMemoryBackends.append(id)
         return backend
     }
+
+    /// For devices whose other half, in another process, reaches the guest's buffers by itself.
+    func requireSharedMemory(_ list: ParameterList) throws(CommandLineError) {
+        guard !config.isMemoryShared else { return }
+        throw list.invalid(config.nodes.isEmpty ? "needs -machine mem-share=on" : "needs share=on of every memory backend of -numa")
+    }
 }

@@ -8,6 +8,7 @@ struct VmConfigBuilder {
     var monitor: ParameterList?
     var monitorIOThreads: [ParameterList] = []
     private var kernelArguments: [String] = []
+    var nodeLists: [ParameterList] = []
     /// The ids of memory backends that something is made of.
     var takenMemoryBackends: [String] = []
 
@@ -65,6 +66,7 @@ struct VmConfigBuilder {
             config.machine.memShare = list.bool("mem-share", default: false)
         case .smp: config.processors = try VmConfig.Processors(list)
         case .memory: try config.memory.setSize(list)
+        case .numa: nodeLists.append(list)
         case .drive: try addDrive(list)
         case .netdev: try addNetdev(list)
         case .object: try addObject(list)
@@ -103,6 +105,7 @@ struct VmConfigBuilder {
         try checkMonitorIOThreads()
         try connectMonitor()
         try connectSerial()
+        try makeNodes()
         try makeDevices()
         return config
     }

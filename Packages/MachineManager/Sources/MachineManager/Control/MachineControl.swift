@@ -40,6 +40,10 @@ public protocol MachineControl: AnyObject, Sendable {
     func blockNodes() -> [BlockNodeInfo]
     /// The devices that have an id, slots that are empty left out.
     func devices() -> [DeviceInfo]
+    /// Those of the command line, in its order.
+    func memoryBackends() -> [VmConfig.MemoryBackend]
+    /// Bytes.
+    func memorySize() -> MemorySize
     /// The guest's physical address space, by address.
     func memoryMap() -> [MemoryMapEntry]
     /// What there are statistics of.
@@ -117,8 +121,11 @@ public struct CPUPlace: Equatable, Sendable {
     public var die: UInt32
     public var core: UInt32
     public var thread: UInt32
+    /// The number of the NUMA node, which is none of the units; nil without nodes.
+    public var node: UInt32?
 
-    public init(socket: UInt32, die: UInt32, core: UInt32, thread: UInt32) {
+    public init(socket: UInt32, die: UInt32, core: UInt32, thread: UInt32, node: UInt32? = nil) {
+        self.node = node
         self.socket = socket
         self.die = die
         self.core = core
@@ -152,5 +159,18 @@ public struct CPUSlot: Equatable, Sendable {
     public init(place: CPUPlace, cpu: UInt32?) {
         self.place = place
         self.cpu = cpu
+    }
+}
+
+/// How much memory the guest has, in bytes.
+public struct MemorySize: Equatable, Sendable {
+    /// There from the start.
+    public var base: UInt64
+    /// Added to it.
+    public var plugged: UInt64
+
+    public init(base: UInt64, plugged: UInt64 = 0) {
+        self.base = base
+        self.plugged = plugged
     }
 }

@@ -50,7 +50,7 @@ enum QMPAnswers {
             kinds.map { name, limit, isDefault in
                 [
                     "name": .string(name), "is-default": .bool(isDefault), "cpu-max": .integer(Int64(clamping: limit)), "hotpluggable-cpus": false,
-                    "numa-mem-supported": false, "deprecated": false,
+                    "numa-mem-supported": .bool(isDefault), "deprecated": false,
                 ]
             })
     }
@@ -119,10 +119,12 @@ enum QMPAnswers {
     static func path(_ cpu: UInt32) -> String { CPUInfo.path(id: cpu) }
 
     private static func place(_ place: CPUPlace) -> JSONValue {
-        [
+        var object: JSONObject = [
             "socket-id": .integer(Int64(place.socket)), "die-id": .integer(Int64(place.die)),
             "core-id": .integer(Int64(place.core)), "thread-id": .integer(Int64(place.thread)),
         ]
+        if let node = place.node { object["node-id"] = .integer(Int64(node)) }
+        return .object(object)
     }
 
     #if arch(x86_64)

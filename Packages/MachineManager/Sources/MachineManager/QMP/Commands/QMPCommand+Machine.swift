@@ -38,6 +38,7 @@ extension QMPCommand {
     private static var place: QMPType {
         .object([
             .required("socket-id", .integer), .required("die-id", .integer), .required("core-id", .integer), .required("thread-id", .integer),
+            .optional("node-id", .integer),
         ])
     }
 

@@ -14,6 +14,9 @@ public enum BlockError: Error, Equatable, Sendable {
     /// The file system or device refuses O_DIRECT, or demands more alignment than can be served.
     case directUnsupported(path: String)
     case engineUnavailable(path: String, Errno)
+    /// aio=native: the kernel is built without AIO, or the host's contexts are used up.
+    case nativeUnavailable(path: String, Errno)
+    case nativeNeedsDirect(path: String)
     case outOfResources(path: String, Errno)
 }
 
@@ -31,6 +34,9 @@ extension BlockError: CustomStringConvertible {
         case .cannotInspect(let path, let error): "cannot find out the size of drive '\(path)': \(error)"
         case .directUnsupported(let path): "drive '\(path)' does not support direct=on; use direct=off"
         case .engineUnavailable(let path, let error): "io_uring is not available for drive '\(path)' (\(error)); use aio=threads"
+        case .nativeUnavailable(let path, let error):
+            "Linux AIO is not available for drive '\(path)' (\(error)\(error == .again ? ": see /proc/sys/fs/aio-max-nr" : "")); use aio=io_uring or aio=threads"
+        case .nativeNeedsDirect(let path): "aio=native of drive '\(path)' needs direct=on"
         case .outOfResources(let path, let error): "cannot prepare drive '\(path)': \(error)"
         }
     }

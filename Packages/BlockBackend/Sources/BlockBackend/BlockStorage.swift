@@ -1,4 +1,5 @@
 public import Glibc
+public import LinuxSys
 
 /// A virtual disk's back end: a flat array of bytes with asynchronous operations.
 ///
@@ -20,6 +21,12 @@ public protocol BlockStorage: AnyObject, Sendable {
     /// An eventfd that becomes readable when `reap` has something to deliver. Owned by the storage, level-triggered, stays
     /// the same for the storage's life; only `reap` and `drain` read it.
     var completionFD: Int32 { get }
+    /// A second one, of a storage that holds itself to limits: readable when operations that waited may start. It appears with the first limit.
+    var throttleFD: Int32? { get }
+
+    /// Operations that were done as a part of another; they wrap.
+    var mergedReads: UInt64 { get }
+    var mergedWrites: UInt64 { get }
 
     /// Takes one operation. Never blocks and never delivers its completion inside the call. Nothing may start before `kick`.
     ///
@@ -35,9 +42,24 @@ public protocol BlockStorage: AnyObject, Sendable {
     /// `body` may call `submit` and `kick`; it must not call `reap` or `drain`.
     func reap(_ body: (_ token: UInt64, _ result: Int32) -> Void)
 
-    /// Starts what was submitted, waits until nothing is in flight and delivers all completions. What `body` submits meanwhile is
+    /// Of what has not been started because of a limit, ends those with -ECANCELED whose tokens `isCancelled` names; the next `reap` delivers them. Never waits.
+    func cancelWaiting(_ isCancelled: (_ token: UInt64) -> Bool)
+
+    /// Changes the limits. The caller looks at `throttleFD` afterwards.
+    func setThrottle(_ limits: ThrottleLimits) throws(Errno)
+
+    /// Starts what was submitted, limits or not, waits until nothing is in flight and delivers all completions. What `body` submits meanwhile is
     /// also waited for. Afterwards no memory named by an earlier operation is touched again.
     func drain(_ body: (_ token: UInt64, _ result: Int32) -> Void)
+}
+
+/// A storage without limits of its own.
+extension BlockStorage {
+    public var throttleFD: Int32? { nil }
+    public func cancelWaiting(_ isCancelled: (UInt64) -> Bool) {}
+    public var mergedReads: UInt64 { 0 }
+    public var mergedWrites: UInt64 { 0 }
+    public func setThrottle(_ limits: ThrottleLimits) throws(Errno) { throw .notSupported }
 }
 
 /// One operation on a `BlockStorage`.

@@ -6,12 +6,17 @@ internal import LinuxSys
 extension ImageFile {
     func perform(_ transfer: inout Transfer, _ bounce: inout BounceBuffer) -> Int32 {
         switch transfer.operation.kind {
+        case .write where transfer.mayBeZeros && transfer.isAllZeros():
+            let result = writeZeroes(&transfer, &bounce)
+            return result < 0 ? result : Int32(clamping: transfer.operation.length)
         case .read, .write:
             let result = transfer.mustBounce || needsBounce(transfer.operation) ? bounced(&transfer, &bounce) : plain(&transfer, &bounce)
             return result < 0 ? result : Int32(clamping: transfer.operation.length)
         case .flush: return synchronize()
         case .discard: return discard(transfer.operation)
-        case .writeZeroes: return writeZeroes(&transfer, &bounce)
+        case .writeZeroes:
+            let result = writeZeroes(&transfer, &bounce)
+            return result == 0 && transfer.isZeroWrite ? Int32(clamping: transfer.operation.length) : result
         }
     }
 

@@ -9,8 +9,8 @@ public import LinuxSys
 ///
 /// One image is one `RawImage`: two on one file (both read-only, or the lock would refuse) know nothing of each other.
 ///
-/// System calls made after `open`: io_uring_enter (io_uring); preadv, pwritev, pread, pwrite, fdatasync, fallocate, ioctl BLKDISCARD, futex, clone
-/// (threads); read and write on the eventfd; poll in `drain`.
+/// System calls made after `open`: io_uring_enter (io_uring); io_submit, io_getevents (native); preadv, pwritev, pread, pwrite, fdatasync, fallocate, ioctl BLKDISCARD, futex, clone
+/// (threads); read and write on the eventfd; timerfd_settime (throttle); poll in `drain`.
 public final class RawImage: BlockStorage, @unchecked Sendable {
     public let sectorCount: UInt64
     public let isReadOnly: Bool
@@ -21,6 +21,8 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
     public let logicalBlockSize: UInt32
     public let inFlightLimit: Int
     public var completionFD: Int32 { completion.raw }
+    public var mergedReads: UInt64 { groups.mergedReads }
+    public var mergedWrites: UInt64 { groups.mergedWrites }
 
     /// The engine that serves the image: never `.auto`.
     public let engine: RawImageOptions.Engine
@@ -30,8 +32,12 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
     let image: ImageFile
     let transfers: TransferTable
     let completion: EventFD
-    let ring: Ring?
+    let queue: KernelQueue?
     let pool: WorkerPool
+    let groups: MergeGroups
+    let mergeLimit: Int
+    let zeroDetection: RawImageOptions.ZeroDetection
+    let ignoresFlushes: Bool
 
     // SAFETY of @unchecked Sendable: everything above is immutable and Sendable; what follows is used by the owner thread only.
     /// Indices of transfers that are not in use.
@@ -43,11 +49,15 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
     var rejected: [UInt64] = []
     /// Direct images only.
     var claims: WriteClaims?
-    var ringHasWork = false
+    /// What was submitted last and may grow.
+    var pending = OpenBatch()
+    /// Nil until a limit is set.
+    var throttle: Throttle?
+    var queueHasWork = false
     var poolHasWork = false
     /// The image itself has work to start: the rest of a transfer, or a write whose turn has come.
     var mustKick = false
-    var isRingBroken = false
+    var isQueueBroken = false
 
     /// Opens an image. Any thread; blocks for as long as the file system takes.
     public static func open(_ options: RawImageOptions) throws(BlockError) -> RawImage {
@@ -55,30 +65,46 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
     }
 
     typealias RingOpener = (_ entries: UInt32, _ file: borrowing OwnedFD, _ completion: Int32) throws(Errno) -> Ring
+    typealias NativeOpener = (_ entries: UInt32, _ file: borrowing OwnedFD, _ completion: Int32) throws(Errno) -> NativeQueue
 
-    /// `openRing` stands for the kernel, and `alignment` for the disk, in tests.
-    init(_ options: RawImageOptions, openRing: RingOpener = Ring.open, alignment: DirectAlignment? = nil) throws(BlockError) {
+    /// `openRing` and `openNative` stand for the kernel, and `alignment` for the disk, in tests.
+    init(
+        _ options: RawImageOptions, openRing: RingOpener = Ring.open, openNative: NativeOpener = NativeQueue.open, alignment: DirectAlignment? = nil
+    ) throws(BlockError) {
+        if options.engine == .native, !options.direct { throw .nativeNeedsDirect(path: options.path) }
         let image = try ImageFile(options, alignment: alignment)
         let capacity = min(max(options.inFlightLimit, 1), 1024)
+        // The groups are transfers too.
+        let transfers = TransferTable(capacity: capacity + MergeGroups.count)
         let completion: EventFD
         do { completion = try EventFD() } catch { throw .outOfResources(path: options.path, error) }
 
-        var ring: Ring?
+        var queue: KernelQueue?
         var reason: Errno?
-        if options.engine != .threads {
-            do { ring = try openRing(UInt32(capacity), image.file, completion.raw) } catch {
+        switch options.engine {
+        case .auto, .ioUring:
+            do { queue = .ring(try openRing(UInt32(capacity), image.file, completion.raw)) } catch {
                 guard options.engine == .auto else { throw .engineUnavailable(path: options.path, error) }
                 reason = error
             }
+        case .native:
+            do { queue = .native(try openNative(UInt32(capacity), image.file, completion.raw)) } catch {
+                throw .nativeUnavailable(path: options.path, error)
+            }
+        case .threads, .off: break
         }
-        let transfers = TransferTable(capacity: capacity)
         self.image = image
         self.completion = completion
-        self.ring = ring
+        self.queue = queue
         self.transfers = transfers
-        pool = WorkerPool(image, transfers, completion, name: "blk-worker", limit: min(max(options.threadLimit, 1), 8))
-        engine = ring == nil ? .threads : .ioUring
+        let threads = options.engine == .off ? 1 : min(max(options.threadLimit, 1), 8)
+        pool = WorkerPool(image, transfers, completion, name: "blk-worker", limit: threads)
+        engine = if case .auto = options.engine { queue == nil ? .threads : .ioUring } else { options.engine }
         fallbackReason = reason
+        groups = MergeGroups(transferCount: capacity)
+        mergeLimit = options.mergeLimit
+        zeroDetection = options.zeroDetection
+        ignoresFlushes = options.ignoresFlushes
         sectorCount = image.size / 512
         isReadOnly = image.isReadOnly
         supportsDiscard = image.mayDiscard
@@ -89,7 +115,8 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
         for index in 0..<capacity { free.push(index) }
         ready = IndexQueue(capacity: capacity)
         readyResults = Array(repeating: 0, count: capacity)
-        claims = image.alignment == nil ? nil : WriteClaims(capacity: capacity)
+        claims = image.alignment == nil ? nil : WriteClaims(capacity: transfers.capacity)
+        do { try setThrottle(options.throttle) } catch { throw .outOfResources(path: options.path, error) }
     }
 
     deinit {
@@ -106,26 +133,32 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
         if let result = outcomeWithoutWork(operation) {
             readyResults[index] = result
             ready.push(index)
-        } else if mayStart(index, operation) {
-            route(index)
+        } else if throttle?.admit(index, operation) ?? true {
+            begin(index)
         }
     }
 
     public func kick() {
         mustKick = false
+        closeBatch()
+        throttle?.arm()
         if poolHasWork {
             poolHasWork = false
             pool.kick()
         }
-        if ringHasWork { submitRing() }
+        if queueHasWork { submitQueue() }
         if ready.count > 0 || !rejected.isEmpty { completion.signal() }
     }
 
     public func reap(_ body: (_ token: UInt64, _ result: Int32) -> Void) {
         completion.drain()
-        while let (userData, result) = ring?.next() {
+        if throttle?.isDue() ?? false {
+            startDue()
+            mustKick = true
+        }
+        while let (userData, result) = queue?.next() {
             let index = Int(truncatingIfNeeded: userData)
-            if index >= 0, index < transfers.capacity { ringCompleted(index, result, body) }
+            if index >= 0, index < transfers.capacity { queueCompleted(index, result, body) }
         }
         while let (index, result) = pool.next() { deliver(index, result, body) }
         // Only those that are there now: what `body` adds is for the next round, or a guest could hold the loop here.
@@ -142,6 +175,7 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
 
     public func drain(_ body: (_ token: UInt64, _ result: Int32) -> Void) {
         while true {
+            startAllWaiting()
             kick()
             reap(body)
             if free.count == inFlightLimit, rejected.isEmpty { return }

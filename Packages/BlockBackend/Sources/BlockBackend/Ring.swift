@@ -97,10 +97,8 @@ internal import LinuxSys
         return true
     }
 
-    enum SubmitResult { case submitted, tryLater, broken }
-
     /// Hands everything that was prepared to the kernel.
-    func submit() -> SubmitResult {
+    func submit() -> KernelQueue.SubmitResult {
         while unsafe io_uring_sq_ready(ring) > 0 {
             let result = unsafe io_uring_submit(ring)
             switch -result {

@@ -10,6 +10,10 @@ internal import Glibc
     private(set) var firstVector: Int32 = 0
     /// Go through a bounce buffer though everything looked aligned: the kernel refused it.
     var mustBounce = false
+    /// A write whose data has begun with zeros: a worker looks at the rest of it before it writes.
+    var mayBeZeros = false
+    /// A write that has become `.writeZeroes`.
+    var isZeroWrite = false
     private var savedIndex: Int32 = -1
     private var saved = unsafe iovec()
 

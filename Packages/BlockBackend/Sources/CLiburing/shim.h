@@ -1,12 +1,14 @@
-// liburing, and the kernel constants of block I/O that are missing from Swift's Glibc module or are function-like macros.
+// liburing, Linux AIO, and the kernel constants of block I/O that are missing from Swift's Glibc module or are function-like macros.
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/aio_abi.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static const unsigned long block_ioctl_discard = BLKDISCARD;
@@ -23,4 +25,43 @@ static inline int block_direct_alignment(int fd, unsigned *known, unsigned *memo
     *memory = status.stx_dio_mem_align;
     *offset = status.stx_dio_offset_align;
     return 0;
+}
+
+// Linux AIO (io_setup(2) and its sisters), which glibc does not wrap. A result below 0 is -errno.
+static inline long block_aio_setup(unsigned count, aio_context_t *context) {
+    return syscall(SYS_io_setup, count, context) == 0 ? 0 : -errno;
+}
+
+// Waits for what is in flight.
+static inline void block_aio_destroy(aio_context_t context) { syscall(SYS_io_destroy, context); }
+
+// How many of the `count` were taken; an error is about the first of them.
+static inline long block_aio_submit(aio_context_t context, long count, struct iocb **blocks) {
+    long result = syscall(SYS_io_submit, context, count, blocks);
+    return result < 0 ? -errno : result;
+}
+
+// Takes at most `limit` completions, without waiting.
+static inline long block_aio_events(aio_context_t context, long limit, struct io_event *events) {
+    struct timespec now = {0, 0};
+    long result = syscall(SYS_io_getevents, context, 0L, limit, events, &now);
+    return result < 0 ? -errno : result;
+}
+
+// 1 when all `count` bytes are zero. Looks at the first ones first and ends at the first that is not, so that ordinary data costs next to nothing. The
+// memory may change meanwhile: then the answer is about some state that each byte has had.
+static inline int block_is_zero(const void *memory, unsigned long count) {
+    typedef unsigned long word __attribute__((aligned(1), may_alias));
+    typedef unsigned long words __attribute__((vector_size(32), aligned(1), may_alias));
+    const char *at = (const char *)memory;
+    if (count >= sizeof(word) && *(const word *)at != 0) return 0;
+    for (; count >= 4 * sizeof(words); at += 4 * sizeof(words), count -= 4 * sizeof(words)) {
+        const words *w = (const words *)at;
+        words any = w[0] | w[1] | w[2] | w[3];
+        if ((any[0] | any[1] | any[2] | any[3]) != 0) return 0;
+    }
+    for (; count > 0; at++, count--) {
+        if (*at != 0) return 0;
+    }
+    return 1;
 }

@@ -135,6 +135,7 @@ struct Configuration: CustomTestStringConvertible, Sendable {
         Configuration(engine: .ioUring, direct: false), Configuration(engine: .threads, direct: false),
         Configuration(engine: .ioUring, direct: true), Configuration(engine: .threads, direct: true),
         Configuration(engine: .ioUring, direct: true, blockSize: 4096), Configuration(engine: .threads, direct: true, blockSize: 4096),
+        Configuration(engine: .native, direct: true), Configuration(engine: .native, direct: true, blockSize: 4096), Configuration(engine: .off, direct: false),
     ]
 }
 

@@ -8,6 +8,9 @@
 
 const long blocktest_io_uring_setup = SYS_io_uring_setup;
 const long blocktest_io_uring_enter = SYS_io_uring_enter;
+const long blocktest_io_setup = SYS_io_setup;
+const long blocktest_io_submit = SYS_io_submit;
+const long blocktest_fdatasync = SYS_fdatasync;
 
 int blocktest_forbid_call(long number, int error) {
     struct sock_filter program[] = {

@@ -5,3 +5,6 @@ int blocktest_forbid_call(long number, int error);
 
 extern const long blocktest_io_uring_setup;
 extern const long blocktest_io_uring_enter;
+extern const long blocktest_io_setup;
+extern const long blocktest_io_submit;
+extern const long blocktest_fdatasync;

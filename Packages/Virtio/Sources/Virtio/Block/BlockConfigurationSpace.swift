@@ -5,6 +5,7 @@ public enum BlockFeature {
     public static let segmentMaximum: UInt64 = 1 << 2
     public static let readOnly: UInt64 = 1 << 5
     public static let flush: UInt64 = 1 << 9
+    public static let multiqueue: UInt64 = 1 << 12
     public static let discard: UInt64 = 1 << 13
     public static let writeZeroes: UInt64 = 1 << 14
 }
@@ -20,12 +21,12 @@ struct BlockConfigurationSpace {
 
     private var bytes = ConfigurationSpace(size: size)
 
-    init(capacity: UInt64, segmentMaximum: UInt32, discardAlignment: UInt32?, writeZeroesMayUnmap: Bool?) {
+    init(capacity: UInt64, segmentMaximum: UInt32, queueCount: UInt16, discardAlignment: UInt32?, writeZeroesMayUnmap: Bool?) {
         bytes.put(capacity, at: 0)
         bytes.put(segmentMaximum, at: 12)
-        // BLK_SIZE is not offered: partition tables on the image count 512-byte sectors, whatever the host's disk has. MQ is not either.
+        // BLK_SIZE is not offered: partition tables on the image count 512-byte sectors, whatever the host's disk has.
         bytes.put(UInt32(BlockSector.size), at: 20)
-        bytes.put(UInt16(1), at: 34)
+        bytes.put(queueCount, at: 34)
         if let discardAlignment {
             bytes.put(Self.maximumDiscardSectors, at: 36)
             bytes.put(UInt32(1), at: 40)

@@ -1,3 +1,4 @@
+internal import BlockBackend
 internal import Glibc
 
 /// What the device remembers of a request that the storage is working on.
@@ -14,20 +15,28 @@ struct RequestSlot {
     var phase: Phase
     /// The write must be stable before it is reported: the driver did not negotiate FLUSH (virtio 1.2, section 5.2.6.2).
     var isWriteThrough: Bool
+    var kind: BlockOperation.Kind
+    /// The queue that the request came from, and is given back to.
+    var queue: UInt8
     var head: UInt16
-    /// Bytes of guest memory that are written when the request succeeds, without the status.
-    var written: UInt32
     /// Host address of the request's status byte.
     var status: UInt
+    /// Bytes on the disk.
+    var offset: UInt64
+    var length: UInt64
+    /// When it was handed to the storage (`BlockStatistics.begin`).
+    var start: UInt64
     /// A discard or write zeroes, which the host may turn out not to support.
-    var isRange: Bool
+    var isRange: Bool { kind == .discard || kind == .writeZeroes }
+    /// Bytes of guest memory that are written when the request succeeds, without the status.
+    var written: UInt32 { kind == .read ? UInt32(truncatingIfNeeded: length) : 0 }
     fileprivate var next: Int32
     fileprivate var large: UnsafeMutablePointer<iovec>?
     fileprivate var small: UnsafeMutablePointer<iovec>?
 }
 
 /// The requests in flight, and the iovecs that the kernel reads meanwhile. Memory is taken when it is first needed, kept, and bounded: with 256
-/// slots at most 12 KiB of slots, 64 KiB of short vectors and 128 KiB of long ones, however the guest cuts its buffers.
+/// slots at most 20 KiB of slots, 64 KiB of short vectors and 128 KiB of long ones, however the guest cuts its buffers.
 @safe
 struct RequestSlots: ~Copyable {
     static let shortVector = 16
@@ -89,7 +98,9 @@ struct RequestSlots: ~Copyable {
             index = used
             used &+= 1
             unsafe (slots + index).initialize(
-                to: RequestSlot(phase: .free, isWriteThrough: false, head: 0, written: 0, status: 0, isRange: false, next: -1, large: nil, small: nil))
+                to: RequestSlot(
+                    phase: .free, isWriteThrough: false, kind: .flush, queue: 0, head: 0, status: 0, offset: 0, length: 0, start: 0, next: -1, large: nil,
+                    small: nil))
         } else {
             if let large = unsafe large { unsafe giveLong(large) }
             return nil
@@ -116,6 +127,14 @@ struct RequestSlots: ~Copyable {
     func isBusy(_ index: Int) -> Bool {
         guard index >= 0, index < used else { return false }
         return unsafe slots[index].phase != .free
+    }
+
+    /// Whether a request of `queue` is in flight.
+    func hasRequest(of queue: Int) -> Bool {
+        for index in 0..<used where isBusy(index) {
+            if unsafe Int(slots[index].queue) == queue { return true }
+        }
+        return false
     }
 
     /// A copy; nil for a slot that is not in use.

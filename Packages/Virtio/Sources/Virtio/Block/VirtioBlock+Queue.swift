@@ -3,8 +3,8 @@ internal import Glibc
 
 extension VirtioBlock {
     public func queueNotified(_ index: Int) -> ServiceResult {
-        guard index == 0, let session else { return .idle }
-        return serve(session)
+        guard let session else { return .idle }
+        return serve(session, index)
     }
 
     public func eventSourceReady(_ descriptor: Int32) -> ServiceResult {
@@ -12,23 +12,23 @@ extension VirtioBlock {
         guard let session else { return .idle }
         kick()
         publish(session)
-        return isStalled ? serve(session) : .idle
+        return serveStalled(session)
     }
 
     /// Takes requests until the queue is empty, the storage is full, or it is somebody else's turn.
-    private func serve(_ session: Session) -> ServiceResult {
-        let queue = session.queue
-        isStalled = false
+    private func serve(_ session: Session, _ index: Int) -> ServiceResult {
+        guard let queue = session.queue(index) else { return .idle }
+        stalled.remove(index)
         for _ in 0..<Self.maximumRounds {
             queue.disableNotifications()
             // At most one queue full a round.
             var left = queue.size
-            let fault = take(session, &left)
+            let fault = take(session, index, queue, &left)
             kick()
             publish(session)
             if let fault { return .fault(.needsReset(fault)) }
             // A completion goes on from here; until then notifications tell nothing new.
-            if isStalled { return .idle }
+            if stalled.contains(index) { return .idle }
             do {
                 guard try queue.enableNotifications() else { return .idle }
             } catch {
@@ -38,15 +38,32 @@ extension VirtioBlock {
         return .again
     }
 
+    /// Goes on with the queues that have waited for room, each time beginning with another: one that is always full gets no more than its share.
+    private func serveStalled(_ session: Session) -> ServiceResult {
+        var waiting = stalled
+        var outcome = ServiceResult.idle
+        var start = turn
+        turn = turn &+ 1 < session.queues.count ? turn &+ 1 : 0
+        while let index = waiting.first(from: start) {
+            waiting.remove(index)
+            start = index
+            switch serve(session, index) {
+            case .idle: break
+            case .again: outcome = .again
+            case .fault(let fault): return .fault(fault)
+            }
+        }
+        return outcome
+    }
+
     /// At most `left` requests.
-    private func take(_ session: Session, _ left: inout UInt16) -> QueueFault? {
-        if isStopping { return nil }
-        let queue = session.queue
+    private func take(_ session: Session, _ index: Int, _ queue: SplitQueue, _ left: inout UInt16) -> QueueFault? {
+        if stopping.contains(index) { return nil }
         do {
             while left > 0, try queue.pop(into: chain) {
-                guard start(session) else {
+                guard start(session, index) else {
                     queue.undoPop()
-                    isStalled = true
+                    stalled.insert(index)
                     return nil
                 }
                 left &-= 1
@@ -57,22 +74,25 @@ extension VirtioBlock {
         }
     }
 
-    /// Serves what is in the queue now, at most one queue full, and waits until it has ended.
+    /// Serves what is in the queues now, at most one queue full of each, and waits until it has ended.
     func finishQueued() {
         guard let session else { return reset() }
         // A guest that goes on queueing while its disk is taken away does not hold this up; each round ends at least one request.
-        var left = session.queue.size
-        for _ in 0...session.queue.size {
-            isStalled = false
-            if let fault = take(session, &left) { session.control.requestReset(fault) }
+        var left = session.queues.map { $0?.size ?? 0 }
+        for _ in 0...left.reduce(0, { $0 + Int($1) }) {
+            stalled = .none
+            for index in left.indices {
+                guard let queue = session.queue(index) else { continue }
+                if let fault = take(session, index, queue, &left[index]) { session.control.requestReset(fault) }
+            }
             kick()
             medium.storage?.drain { token, result in complete(token, result) }
             needsKick = false
             publish(session)
-            if !isStalled { break }
+            if stalled.isEmpty { break }
         }
-        isStalled = false
-        // Whatever came after the last look is the next storage's, and `update` has the queue looked at again.
+        stalled = .none
+        // Whatever came after the last look is the next storage's, and `update` has the queues looked at again.
     }
 
     func kick() {
@@ -81,8 +101,14 @@ extension VirtioBlock {
         medium.storage?.kick()
     }
 
+    /// Shows the driver what was given back: one interrupt for all queues, since virtio-mmio has but one.
     func publish(_ session: Session) {
-        if session.queue.publish() { session.interrupt.raise(VirtioInterrupt.usedBuffer) }
+        var isWanted = false
+        while let index = unpublished.first(from: 0) {
+            unpublished.remove(index)
+            if session.queue(index)?.publish() ?? false { isWanted = true }
+        }
+        if isWanted { session.interrupt.raise(VirtioInterrupt.usedBuffer) }
     }
 
     // MARK: Completion
@@ -97,17 +123,36 @@ extension VirtioBlock {
             return
         }
         slots.release(index)
+        count(slot, result)
         guard let session else { return }
-        if result >= 0 { return finish(session, head: slot.head, statusAddress: slot.status, BlockStatus.ok, written: slot.written) }
-        // Linux stops asking after UNSUPP. A flush must never get it: file systems take it for success.
-        let isUnsupported = result == -EOPNOTSUPP && slot.isRange && slot.phase == .working
-        finish(session, head: slot.head, statusAddress: slot.status, isUnsupported ? BlockStatus.unsupported : BlockStatus.ioError, written: 0)
+        let answer: UInt8
+        if result >= 0 {
+            answer = BlockStatus.ok
+        } else {
+            // Linux stops asking after UNSUPP. A flush must never get it: file systems take it for success.
+            answer = result == -EOPNOTSUPP && slot.isRange && slot.phase == .working ? BlockStatus.unsupported : BlockStatus.ioError
+        }
+        finish(session, Int(slot.queue), head: slot.head, statusAddress: slot.status, answer, written: result >= 0 ? slot.written : 0)
+    }
+
+    private func count(_ slot: RequestSlot, _ result: Int32) {
+        let kind = BlockStatistics.Kind(slot.kind)
+        if result >= 0 {
+            counted.end(kind, offset: slot.offset, bytes: slot.length, start: slot.start)
+        } else {
+            counted.fail(kind, start: slot.start)
+        }
     }
 
     /// Writes the status and gives the chain back. The status comes before the used entry, which tells the driver to look at it.
-    func finish(_ session: Session, head: UInt16, statusAddress: UInt, _ status: UInt8, written: UInt32) {
+    func finish(_ session: Session, _ index: Int, head: UInt16, statusAddress: UInt, _ status: UInt8, written: UInt32) {
         GuestByte.store(status, statusAddress)
         // The data and the status; chains are below 2^32 bytes, so it does not wrap.
-        session.queue.push(head: head, written: written &+ 1)
+        giveBack(session, index, head: head, written: written &+ 1)
+    }
+
+    func giveBack(_ session: Session, _ index: Int, head: UInt16, written: UInt32) {
+        session.queue(index)?.push(head: head, written: written)
+        unpublished.insert(index)
     }
 }

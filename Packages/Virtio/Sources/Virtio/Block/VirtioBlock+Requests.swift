@@ -12,27 +12,28 @@ extension VirtioBlock {
     }
 
     /// Starts or answers the request in `chain`; false when there is no room for it now.
-    func start(_ session: Session) -> Bool {
+    func start(_ session: Session, _ queueIndex: Int) -> Bool {
         // A chain that cannot even carry an answer goes back as it is: dropping it silently would leak the driver's descriptors (the class of
         // Cloud Hypervisor PR 8401).
         guard let header = BlockRequestHeader(chain), let status = chain.lastWritableByte else {
             droppedRequests &+= 1
-            session.queue.push(head: chain.head, written: 0)
+            giveBack(session, queueIndex, head: chain.head, written: 0)
             return true
         }
         guard let storage = medium.storage else {
-            finish(session, head: chain.head, statusAddress: status, BlockStatus.ioError, written: 0)
+            finish(session, queueIndex, head: chain.head, statusAddress: status, BlockStatus.ioError, written: 0)
             return true
         }
         switch plan(session, storage, header) {
         case .answer(let code, let written):
-            finish(session, head: chain.head, statusAddress: status, code, written: written)
+            if code != BlockStatus.ok, let kind = header.kind?.counted { counted.refuse(kind) }
+            finish(session, queueIndex, head: chain.head, statusAddress: status, code, written: written)
             return true
         case .transfer(let kind, let offset, let length):
-            return startTransfer(session, storage, kind, offset: offset, length: length, status: status)
+            return startTransfer(session, queueIndex, storage, kind, offset: offset, length: length, status: status)
         case .operation(let kind, let offset, let length, let mayUnmap):
             guard let index = slots.acquire(vectorCount: 0) else { return false }
-            remember(session, index, status: status, written: 0, kind)
+            remember(session, queueIndex, index, kind, offset: offset, length: length, status: status)
             storage.submit(BlockOperation(kind, offset: offset, length: length, mayUnmap: mayUnmap, token: UInt64(index)))
             needsKick = true
             return true
@@ -40,7 +41,7 @@ extension VirtioBlock {
     }
 
     private func startTransfer(
-        _ session: Session, _ storage: any BlockStorage, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt
+        _ session: Session, _ queueIndex: Int, _ storage: any BlockStorage, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt
     ) -> Bool {
         let part: DescriptorChain.Part = kind == .read ? .writable : .readable
         let skip = kind == .read ? 0 : BlockRequestHeader.size
@@ -52,22 +53,27 @@ extension VirtioBlock {
         }
         // SAFETY: the slot has room for `count` elements. Guest memory stays while `session` does, which ends only after a drain.
         unsafe chain.fill(vectors, part, skip: skip, length: length)
-        remember(session, index, status: status, written: kind == .read ? UInt32(truncatingIfNeeded: length) : 0, kind)
+        remember(session, queueIndex, index, kind, offset: offset, length: length, status: status)
         storage.submit(
             unsafe BlockOperation(kind, offset: offset, length: length, iovecs: vectors, count: Int32(truncatingIfNeeded: count), token: UInt64(index)))
         needsKick = true
         return true
     }
 
-    private func remember(_ session: Session, _ index: Int, status: UInt, written: UInt32, _ kind: BlockOperation.Kind) {
+    private func remember(
+        _ session: Session, _ queueIndex: Int, _ index: Int, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt
+    ) {
         let head = chain.head
-        let isWriteThrough = session.isWriteThrough && kind != .read && kind != .flush
+        let isWriteThrough = (session.isWriteThrough || medium.writesThrough) && kind != .read && kind != .flush
         slots.update(index) { slot in
+            slot.kind = kind
+            slot.queue = UInt8(truncatingIfNeeded: queueIndex)
             slot.head = head
             slot.status = status
-            slot.written = written
+            slot.offset = offset
+            slot.length = length
+            slot.start = BlockStatistics.begin()
             slot.isWriteThrough = isWriteThrough
-            slot.isRange = kind == .discard || kind == .writeZeroes
         }
     }
 
@@ -116,5 +122,29 @@ extension VirtioBlock {
         else { return .answer(status: BlockStatus.ioError, written: 0) }
         if segment.sectorCount == 0 { return .answer(status: BlockStatus.ok, written: 0) }
         return .operation(kind, offset: offset, length: UInt64(segment.sectorCount) << BlockSector.shift, mayUnmap: segment.mayUnmap)
+    }
+}
+
+extension BlockRequestHeader.Kind {
+    /// Nil for what the disk has no part in.
+    var counted: BlockStatistics.Kind? {
+        switch self {
+        case .read: .read
+        case .write, .writeZeroes: .write
+        case .flush: .flush
+        case .discard: .discard
+        case .identify: nil
+        }
+    }
+}
+
+extension BlockStatistics.Kind {
+    init(_ kind: BlockOperation.Kind) {
+        switch kind {
+        case .read: self = .read
+        case .write, .writeZeroes: self = .write
+        case .flush: self = .flush
+        case .discard: self = .discard
+        }
     }
 }

@@ -24,7 +24,7 @@ struct FixedDevice {
 
 /// A disk image that somebody named: `-drive` or blockdev-add.
 struct BlockNode {
-    let drive: VmConfig.Drive
+    var drive: VmConfig.Drive
     /// Open from blockdev-add on, or while a device uses it.
     var image: RawImage?
     /// The id of that device.

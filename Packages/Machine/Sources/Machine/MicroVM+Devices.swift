@@ -83,7 +83,9 @@ extension MicroVM {
     func blockOptions(_ device: VmConfig.VirtioBlock?) -> VirtioBlock.Options {
         let drive = drives.first { $0.drive.id == device?.drive }?.drive
         let discards = drive?.discards ?? false
-        return VirtioBlock.Options(serial: device?.serial ?? "", offersDiscard: discards, offersWriteZeroes: discards)
+        return VirtioBlock.Options(
+            serial: device?.serial ?? "", queueSize: device?.queueSize ?? 256, queueCount: Int(device?.queueCount ?? 1),
+            writesThrough: drive?.writesThrough ?? false, offersDiscard: discards, offersWriteZeroes: discards)
     }
 
     /// The node's image, opened if it is not, in the name of `device`.
@@ -212,18 +214,5 @@ extension VmConfig.Device {
         case .vhostVsock(let device): DeviceInfo(id: device.id, driver: "vhost-vsock-device")
         case .vhostUserFileSystem(let device): DeviceInfo(id: device.id, driver: "vhost-user-fs-device", backend: device.chardev)
         }
-    }
-}
-
-extension RawImageOptions {
-    /// What `-drive` or blockdev-add says.
-    init(_ drive: VmConfig.Drive) {
-        let engine: Engine =
-            switch drive.asyncIO {
-            case .automatic, .native: .auto
-            case .ioUring: .ioUring
-            case .threads, .off: .threads
-            }
-        self.init(path: drive.file, readOnly: drive.isReadOnly, direct: drive.isDirect, engine: engine, discard: drive.discards)
     }
 }

@@ -21,6 +21,26 @@ extension MicroVM {
         drives.remove(at: index)
     }
 
+    public func setThrottle(_ id: String, _ throttle: VmConfig.Throttle) throws(MachineControlError) {
+        try checkAlive()
+        guard let index = drives.firstIndex(where: { $0.drive.id == id }) ?? drives.firstIndex(where: { $0.device == id }) else { throw .deviceNotFound(id) }
+        let limits = ThrottleLimits(throttle)
+        do throws(Errno) {
+            if let device = drives[index].device, let transport = blockTransport(device) {
+                // The image is the device's, and used under its lock.
+                try transport.update(VirtioBlock.self) { disk throws(Errno) in try disk.setThrottle(limits) }
+            } else {
+                try drives[index].image?.setThrottle(limits)
+            }
+        } catch { throw .failed("cannot limit the drive '\(drives[index].drive.id)': \(error)") }
+        drives[index].drive.throttle = throttle
+    }
+
+    private func blockTransport(_ device: String) -> VirtioMMIODevice? {
+        blockSlots.first { $0.occupant?.device == device }?.transport
+            ?? fixedDevices.first { $0.info.id == device && $0.info.driver == "virtio-blk-device" }?.transport
+    }
+
     public func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError) {
         do throws(MachineControlError) {
             try checkAlive()

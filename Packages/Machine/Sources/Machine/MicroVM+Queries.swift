@@ -13,7 +13,8 @@ extension MicroVM {
         drives.compactMap { node in
             node.image.map { image in
                 BlockNodeInfo(
-                    drive: node.drive, device: node.device, size: image.sectorCount &* 512, statistics: node.device.flatMap(blockStatistics) ?? .init())
+                    drive: node.drive, device: node.device, size: image.sectorCount &* 512, engine: .init(image.engine),
+                    statistics: node.device.flatMap(blockStatistics) ?? .init())
             }
         }
     }

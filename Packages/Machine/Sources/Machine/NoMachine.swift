@@ -50,6 +50,7 @@ extension NoMachine: MachineControl {
     public func requestReset() throws(MachineControlError) { throw Self.nothing }
     public func addBlockNode(_ drive: VmConfig.Drive) throws(MachineControlError) { throw Self.nothing }
     public func removeBlockNode(_ id: String) throws(MachineControlError) { throw Self.nothing }
+    public func setThrottle(_ id: String, _ throttle: VmConfig.Throttle) throws(MachineControlError) { throw .deviceNotFound(id) }
     public func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError) {
         for number in descriptors + vhostDescriptors { _ = OwnedFD(adopting: number).raw }
         throw Self.nothing

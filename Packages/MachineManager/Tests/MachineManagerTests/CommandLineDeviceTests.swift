@@ -151,9 +151,7 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
         ])
         #expect(
             config.unusedParts == [
-                "-chardev: nothing uses 'c'", "-drive: no -device uses 'a'", "-drive: throttling.iops-total= of 'a' has no effect yet",
-                "-netdev: no -device uses 'n'",
-                "-object rng-random: no -device uses 'r'", "-m: maxmem= has no effect: memory cannot be added yet",
+                "-chardev: nothing uses 'c'", "-drive: no -device uses 'a'", "-netdev: no -device uses 'n'", "-object rng-random: no -device uses 'r'", "-m: maxmem= has no effect: memory cannot be added yet",
             ])
         #expect(try parse(["-drive", "id=a,file=f", "-device", "virtio-blk-device,drive=a"]).unusedParts.isEmpty)
     }

@@ -71,6 +71,15 @@ final class FakeMachine: MachineControl {
         guard wasThere else { throw .deviceNotFound(id) }
     }
 
+    func setThrottle(_ id: String, _ throttle: VmConfig.Throttle) throws(MachineControlError) {
+        let wasThere = state.withLock { state in
+            guard let index = state.nodes.firstIndex(where: { $0.id == id }) else { return false }
+            state.nodes[index].throttle = throttle
+            return true
+        }
+        guard wasThere else { throw .deviceNotFound(id) }
+    }
+
     func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError) {
         state.withLock {
             $0.netdevs.append(netdev)
@@ -124,7 +133,7 @@ final class FakeMachine: MachineControl {
         var statistics = BlockNodeStatistics()
         (statistics.reads.count, statistics.reads.bytes, statistics.writes.time, statistics.highestWrite) = (3, 1536, .max, 1 << 20)
         return nodes.map { node in
-            BlockNodeInfo(drive: node, device: devices.first { $0.backend == node.id }?.id, size: 1 << 30, statistics: statistics)
+            BlockNodeInfo(drive: node, device: devices.first { $0.backend == node.id }?.id, size: 1 << 30, engine: .ioUring, statistics: statistics)
         }
     }
 

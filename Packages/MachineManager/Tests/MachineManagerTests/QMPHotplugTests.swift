@@ -64,13 +64,14 @@ import Testing
     @Test func blockdevAdd_passesOnWhatTheDriveOptionHas() {
         let desk = Desk()
         let arguments =
-            #"{"node-name":"d","file":{"driver":"host_device","filename":"/dev/x,y"},"read-only":true,"discard":"unmap","detect-zeroes":"off","media":"disk","#
+            #"{"node-name":"d","file":{"driver":"host_device","filename":"/dev/x,y"},"read-only":true,"discard":"unmap","detect-zeroes":"on","media":"disk","#
             + #""throttling.iops-total":500,"id":"x","options":"x"}"#
         #expect(desk.say("blockdev-add", arguments) == "{}")
         var drive = VmConfig.Drive(id: "d", file: "/dev/x,y")
         drive.isReadOnly = true
         drive.discards = true
-        drive.iopsLimit = 500
+        drive.zeroDetection = .on
+        drive.throttle[.requestsTotal].average = 500
         #expect(desk.machine.nodes == [drive])
         #expect(desk.say("blockdev-add", arguments) == "GenericError: node 'd' is there already")
     }
@@ -84,7 +85,7 @@ import Testing
         let node =
             #"{"file":"/x","node-name":"d","ro":false,"drv":"raw","backing_file_depth":0,"encrypted":false,"detect_zeroes":"off","bps":0,"bps_rd":0,"bps_wr":0,"#
             + #""iops":0,"iops_rd":0,"iops_wr":0,"image":{"filename":"/x","format":"raw","virtual-size":1073741824},"#
-            + #""cache":{"writeback":true,"direct":true,"no-flush":false},"write_threshold":0}"#
+            + #""cache":{"writeback":true,"direct":true,"no-flush":false},"write_threshold":0,"aio":"io_uring"}"#
         #expect(
             desk.say("query-block")
                 == #"[{"device":"d","qdev":"/machine/peripheral/disk1","type":"unknown","removable":false,"locked":false,"inserted":"# + node + "}]")

@@ -75,6 +75,7 @@ import Testing
             "blockdev-del": #"{"node-name":"d"}"#, "blockdev-add": #"{"node-name":"e","file":{"driver":"file","filename":"/x"}}"#,
             "device_add": #"{"id":"n","driver":"virtio-net-mmio"}"#, "netdev_add": #"{"id":"n","type":"tap","ifname":"t"}"#,
             "query-stats": #"{"target":"vcpu"}"#, "netdev_replace": #"{"id":"n","path":"/dev/tap1"}"#, "netlink_set": #"{"id":"n","up":true}"#,
+            "block_set_io_throttle": #"{"id":"e","bps":0,"bps_rd":0,"bps_wr":0,"iops":0,"iops_rd":5,"iops_wr":0}"#,
         ]
         // Refused by this machine or without a descriptor; their errors are tested elsewhere.
         let refused = [

@@ -14,8 +14,8 @@ extension OptionTable {
                 id,
                 ParameterSpec("serial", .text(OptionLimit.blockSerial), "serial number that the guest reads"),
                 iothread("iothread", "serves the device"),
-                ParameterSpec("num-queues", .integer(1...32), "no effect: there is one queue"),
-                ParameterSpec("queue-size", .powerOfTwo(4...1024), "no effect: the queue has 256 entries"),
+                ParameterSpec("num-queues", .integer(1...32), "request queues; default 1"),
+                ParameterSpec("queue-size", .powerOfTwo(4...1024), "entries of each queue; default 256"),
                 ParameterSpec("bootindex", .integer(0...255), "no effect: the kernel is loaded by -kernel"),
             ] + misplaced)
     }

@@ -14,14 +14,20 @@ extension OptionTable {
             ParameterSpec("direct", .onOff, "bypass the host's page cache; default on"),
             ParameterSpec(
                 "aio", .choice(["native", "io_uring", "threads", "off"], later: []),
-                "default: the best that works, as native; native needs direct=on; off is threads and needs direct=off"),
+                "default: io_uring, or else threads; native is Linux AIO and needs direct=on; off needs direct=off"),
+            ParameterSpec(
+                "cache", .choice(["none", "writeback", "writethrough", "directsync", "unsafe"], later: []), "sets the three below; default none"),
+            ParameterSpec("cache.direct", .onOff, "as direct"),
+            ParameterSpec("cache.writeback", .onOff, "off: each write is stable before the guest hears of its end; default on"),
+            ParameterSpec("cache.no-flush", .onOff, "the guest's flushes do nothing, for disks that may be lost; default off"),
             ParameterSpec("media", .choice(["disk"], later: ["cdrom"]), "default disk"),
             ParameterSpec("discard", .onOff, "also unmap|ignore; pass the guest's discards and zero writes to the file; default off"),
-            ParameterSpec("detect-zeroes", .choice(["off"], later: ["on", "unmap"]), "default off"),
-            ParameterSpec("throttling.iops-total", .integer(0...VmConfig.maximumIOPS), "requests a second, 0 for no limit; no effect yet"),
+            ParameterSpec(
+                "detect-zeroes", .choice(["off", "on", "unmap"], later: []),
+                "on: writes of zeros become zero writes; unmap: and free the file's space if discard=unmap; default off"),
             ParameterSpec("unit", .unsupported),
             ParameterSpec("l2-cache-size", .unsupported),
             ParameterSpec("refcount-cache-size", .unsupported),
-        ]
+        ] + throttling
     }
 }

@@ -31,6 +31,10 @@ extension VmConfig {
         public var drive: String
         /// At most 20 bytes.
         public var serial: String?
+        /// 1 to 32.
+        public var queueCount: UInt16 = 1
+        /// Of each queue; a power of two, 4 to 1024.
+        public var queueSize: UInt16 = 256
         public var iothread: String?
 
         /// A device without an id of its own has the drive's.

@@ -80,12 +80,16 @@ extension VmConfig.VirtioBlock {
     init(_ list: ParameterList) {
         self.init(id: list.text("id"), drive: list.text("drive") ?? "")
         serial = list.text("serial")
+        queueCount = list.number("num-queues").map { UInt16(clamping: $0) } ?? queueCount
+        queueSize = list.number("queue-size").map { UInt16(clamping: $0) } ?? queueSize
         iothread = list.text("iothread")
     }
 
-    /// What device_add says: the same limits as on the command line.
+    /// What device_add says: the same limits as on the command line, and no effect on the queues, which a slot has from its start.
     init(command: String, _ arguments: [QMPParameter]) throws(CommandLineError) {
         self.init(try ParameterList(command: command, arguments, for: OptionTable.virtioBlock.parameters))
+        let plain = Self(drive: drive)
+        (queueCount, queueSize) = (plain.queueCount, plain.queueSize)
     }
 }
 

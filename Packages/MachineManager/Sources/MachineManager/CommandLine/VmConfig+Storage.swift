@@ -4,12 +4,30 @@ extension VmConfig {
         public enum AsyncIO: Equatable, Sendable {
             /// The user named none: io_uring where the host has it, else threads.
             case automatic
-            /// As `automatic`. Only with `isDirect`.
+            /// Linux AIO. Only with `isDirect`.
             case native
             case ioUring
             case threads
-            /// As `threads`. Only without `isDirect`.
+            /// One thread, one request at a time. Only without `isDirect`.
             case off
+
+            /// As the command line has it; that of `automatic` is never seen by anybody.
+            public var name: String {
+                switch self {
+                case .automatic: "auto"
+                case .native: "native"
+                case .ioUring: "io_uring"
+                case .threads: "threads"
+                case .off: "off"
+                }
+            }
+        }
+
+        /// What becomes of writes of zeros.
+        public enum ZeroDetection: String, Equatable, Sendable {
+            case off, on
+            /// As `on`; where `discards` is set they also free the file's space.
+            case unmap
         }
 
         public var id: String
@@ -21,8 +39,12 @@ extension VmConfig {
         public var asyncIO = AsyncIO.automatic
         /// The guest's discards and writes of zeroes are passed to the file.
         public var discards = false
-        /// Most requests a second, 1 to 1,000,000; nil for no limit.
-        public var iopsLimit: UInt32?
+        public var zeroDetection = ZeroDetection.off
+        /// Each write is stable before the guest is told that it has ended: the guest sees a disk without a cache.
+        public var writesThrough = false
+        /// The guest's flushes do nothing.
+        public var ignoresFlushes = false
+        public var throttle = Throttle()
 
         public init(id: String, file: String) {
             self.id = id

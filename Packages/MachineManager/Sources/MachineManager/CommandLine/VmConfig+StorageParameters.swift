@@ -3,9 +3,10 @@ extension VmConfig.Drive {
     init(_ list: ParameterList) throws(CommandLineError) {
         self.init(id: list.text("id") ?? "", file: list.text("file") ?? "")
         isReadOnly = list.bool("readonly", default: false)
-        isDirect = list.bool("direct", default: true)
+        try setCache(list)
         discards = list.bool("discard", default: false)
-        if let limit = list.number("throttling.iops-total"), limit > 0 { iopsLimit = UInt32(clamping: limit) }
+        zeroDetection = list.text("detect-zeroes").flatMap(ZeroDetection.init(rawValue:)) ?? .off
+        throttle = try VmConfig.Throttle(list)
         switch list.text("aio") {
         case "native"?:
             guard isDirect else { throw list.invalid("\(list.label("aio", is: "native")) needs \(list.label("direct", is: "on"))") }
@@ -17,6 +18,15 @@ extension VmConfig.Drive {
         case "threads"?: asyncIO = .threads
         default: asyncIO = .automatic
         }
+    }
+
+    /// `cache=` stands for three switches, as in QEMU; each of them may be given in its place. `direct=` is StratoVirt's word for one of them.
+    private mutating func setCache(_ list: ParameterList) throws(CommandLineError) {
+        let mode = list.text("cache")
+        for key in ["cache", "cache.direct"] where list["direct"] != nil && list[key] != nil { throw list.excludes("direct", key) }
+        isDirect = list.bool("direct", default: list.bool("cache.direct", default: mode == nil || mode == "none" || mode == "directsync"))
+        writesThrough = !list.bool("cache.writeback", default: mode != "writethrough" && mode != "directsync")
+        ignoresFlushes = list.bool("cache.no-flush", default: mode == "unsafe")
     }
 
     /// What blockdev-add says: the same limits as on the command line.

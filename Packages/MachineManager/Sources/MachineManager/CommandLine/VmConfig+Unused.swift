@@ -18,9 +18,6 @@ extension VmConfig {
         var found: [String] = []
         for chardev in self.chardevs where !chardevs.contains(chardev.id) { found.append("-chardev: nothing uses \(quoted(chardev.id))") }
         for drive in self.drives where !drives.contains(drive.id) { found.append("-drive: no -device uses \(quoted(drive.id))") }
-        for drive in self.drives where drive.iopsLimit != nil {
-            found.append("-drive: throttling.iops-total= of \(quoted(drive.id)) has no effect yet")
-        }
         for netdev in self.netdevs where !netdevs.contains(netdev.id) { found.append("-netdev: no -device uses \(quoted(netdev.id))") }
         for source in rngSources where !sources.contains(source.id) {
             found.append("-object rng-random: no -device uses \(quoted(source.id))")

@@ -30,13 +30,18 @@ public struct BlockNodeInfo: Equatable, Sendable {
     public var device: String?
     /// Bytes.
     public var size: UInt64
+    /// Who serves it; never `automatic`.
+    public var engine: VmConfig.Drive.AsyncIO
     /// Of the device; zeros without one.
     public var statistics: BlockNodeStatistics
 
-    public init(drive: VmConfig.Drive, device: String?, size: UInt64, statistics: BlockNodeStatistics = BlockNodeStatistics()) {
+    public init(
+        drive: VmConfig.Drive, device: String?, size: UInt64, engine: VmConfig.Drive.AsyncIO, statistics: BlockNodeStatistics = BlockNodeStatistics()
+    ) {
         self.drive = drive
         self.device = device
         self.size = size
+        self.engine = engine
         self.statistics = statistics
     }
 }

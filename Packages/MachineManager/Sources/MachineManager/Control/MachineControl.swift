@@ -21,6 +21,8 @@ public protocol MachineControl: AnyObject, Sendable {
     func addBlockNode(_ drive: VmConfig.Drive) throws(MachineControlError)
     /// Closes a node that no device uses.
     func removeBlockNode(_ id: String) throws(MachineControlError)
+    /// Changes what the drive with this id, or the one behind the device with this id, may do.
+    func setThrottle(_ id: String, _ throttle: VmConfig.Throttle) throws(MachineControlError)
     /// Opens a network back end that a device can use. The descriptors are `netdev`'s own in its order, resolved to numbers; they belong to the machine
     /// from here on, also when it throws.
     func addNetdev(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineControlError)

@@ -57,12 +57,16 @@ enum QMPAnswers {
 
     static func blockNode(_ node: BlockNodeInfo) -> JSONValue {
         let drive = node.drive
-        return [
+        var object: JSONObject = [
             "file": .string(drive.file), "node-name": .string(drive.id), "ro": .bool(drive.isReadOnly), "drv": "raw", "backing_file_depth": 0,
-            "encrypted": false, "detect_zeroes": "off", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": .integer(Int64(drive.iopsLimit ?? 0)),
-            "iops_rd": 0, "iops_wr": 0, "image": ["filename": .string(drive.file), "format": "raw", "virtual-size": .integer(Int64(clamping: node.size))],
-            "cache": ["writeback": true, "direct": .bool(drive.isDirect), "no-flush": false], "write_threshold": 0,
+            "encrypted": false, "detect_zeroes": .string(drive.zeroDetection.rawValue),
         ]
+        add(drive.throttle, to: &object)
+        object["image"] = ["filename": .string(drive.file), "format": "raw", "virtual-size": .integer(Int64(clamping: node.size))]
+        object["cache"] = ["writeback": .bool(!drive.writesThrough), "direct": .bool(drive.isDirect), "no-flush": .bool(drive.ignoresFlushes)]
+        object["write_threshold"] = 0
+        object["aio"] = .string(node.engine.name)
+        return .object(object)
     }
 
     static func blockDevice(_ node: BlockNodeInfo) -> JSONValue {

@@ -36,13 +36,12 @@ extension QMPCommand {
             .optional("discard", .choice(["ignore", "unmap"])),
             .optional("detect-zeroes", .choice(["off", "on", "unmap"])),
             .optional("media", .choice(["disk", "cdrom"])),
-            .optional("throttling.iops-total", .numeric(0...Int64(VmConfig.maximumIOPS))),
             .optional("l2-cache-size", .any),
             .optional("refcount-cache-size", .any),
             .optional("backing", .any),
             .optional("id", .id),
             .optional("options", .path),
-        ]
+        ] + throttlingArguments
     }
 
     /// Which rules the arguments share with `-drive`, under that option's names.
@@ -56,10 +55,10 @@ extension QMPCommand {
         let parameters = [
             arguments.parameter("id", from: "node-name"), file.parameter("file", from: "filename", in: "file"),
             file.parameter("aio", in: "file"), arguments.parameter("format", from: "driver"), cache.parameter("direct", in: "cache"),
+            cache.parameter("cache.no-flush", from: "no-flush", in: "cache"),
             arguments.parameter("readonly", from: "read-only"), arguments.parameter("discard"), arguments.parameter("detect-zeroes"),
-            arguments.parameter("media"), arguments.parameter("throttling.iops-total"), arguments.parameter("l2-cache-size"),
-            arguments.parameter("refcount-cache-size"),
-        ]
+            arguments.parameter("media"), arguments.parameter("l2-cache-size"), arguments.parameter("refcount-cache-size"),
+        ] + throttlingParameters(arguments)
         let drive: VmConfig.Drive
         do { drive = try VmConfig.Drive(command: "blockdev-add", parameters.compactMap(\.self)) } catch { throw QMPError(error) }
         do throws(MachineControlError) { try context.control.addBlockNode(drive) } catch { throw QMPError(error) }
@@ -88,17 +87,16 @@ extension QMPCommand {
         ])
     }
 
-    /// As QEMU's BlockDeviceInfo.
+    /// As QEMU's BlockDeviceInfo; `aio` is the engine that serves the image, which QEMU does not tell.
     private static var blockNode: QMPType {
-        let limits = ["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"].map { QMPMember.required($0, .integer) }
-        return .object(
+        .object(
             [
                 .required("file", .text), .required("node-name", .text), .required("ro", .boolean), .required("drv", .text),
-                .required("backing_file_depth", .integer), .required("encrypted", .boolean), .required("detect_zeroes", .choice(["off"])),
-            ] + limits + [
+                .required("backing_file_depth", .integer), .required("encrypted", .boolean), .required("detect_zeroes", .choice(["off", "on", "unmap"])),
+            ] + throttleMembers + [
                 .required("image", .object([.required("filename", .text), .required("format", .text), .required("virtual-size", .integer)])),
                 .required("cache", .object([.required("writeback", .boolean), .required("direct", .boolean), .required("no-flush", .boolean)])),
-                .required("write_threshold", .integer),
+                .required("write_threshold", .integer), .required("aio", .choice(["native", "io_uring", "threads", "off"])),
             ])
     }
 }

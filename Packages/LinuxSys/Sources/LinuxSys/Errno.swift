@@ -35,6 +35,8 @@ public struct Errno: Error, Equatable, Hashable, Sendable, CustomStringConvertib
     public static let brokenPipe = Errno(EPIPE)
     public static let notTypewriter = Errno(ENOTTY)
     public static let connectionReset = Errno(ECONNRESET)
+    public static let wrongSocketType = Errno(EPROTOTYPE)
+    public static let notConnected = Errno(ENOTCONN)
     public static let tooManyFiles = Errno(EMFILE)
 }
 

@@ -16,6 +16,8 @@ public final class EventLoop: Sendable {
         public static let error = Events(rawValue: EPOLLERR.rawValue)
         /// Always reported, asked for or not.
         public static let hangup = Events(rawValue: EPOLLHUP.rawValue)
+        /// The peer of a stream socket has closed its sending side, or all of it; what it sent before may still be there.
+        public static let peerClosed = Events(rawValue: EPOLLRDHUP.rawValue)
     }
 
     public typealias Handler = @Sendable (Events) -> Void

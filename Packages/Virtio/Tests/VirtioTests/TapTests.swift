@@ -64,7 +64,7 @@ import Testing
         let before = openDescriptors()
         do {
             let backend = try NetBackend.openTap(TapOptions(netdev: "n", name: name))
-            #expect(backend.interface == name)
+            #expect(backend.tap?.interface == name)
             #expect(backend.queueCount == 1)
             #expect(!backend.usesVhost)
             #expect(nettest_has_interface(name) == 1)
@@ -90,7 +90,7 @@ import Testing
         do {
             let descriptors = [try foreign(name, Self.good | Self.multiqueue), try foreign(name, Self.good | Self.multiqueue)]
             let backend = try NetBackend.openTap(TapOptions(netdev: "n", descriptors: descriptors, queues: 2))
-            #expect(backend.interface == name)
+            #expect(backend.tap?.interface == name)
             #expect(backend.queues.map(\.receiveDescriptor) == descriptors)
             #expect(backend.isMultiQueue)
             for descriptor in descriptors {

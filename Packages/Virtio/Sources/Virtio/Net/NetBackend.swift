@@ -1,204 +1,108 @@
-internal import CTap
-internal import LinuxSys
-
-/// What a network device sends to and receives from: the queues of a tap, and the kernel's vhost-net for them if wished. Belongs to one device at a time; its
-/// descriptors are closed with it.
+/// What a network device sends to and receives from. Belongs to one device at a time; its descriptors are closed with it.
 public final class NetBackend: Sendable {
+    enum Kind: Sendable {
+        case tap(TapBackend)
+        /// Frames over a stream socket, to and from another process.
+        case stream(StreamLink)
+    }
+
     /// The `-netdev` it came from, for messages.
     public let name: String
-    /// The host's interface.
-    public let interface: String
-    public let hasUFO: Bool
-    let queues: [TapQueue]
-    /// Queues can be taken in and out of use.
-    let isMultiQueue: Bool
-    /// One for each queue; empty without vhost.
-    let vhost: [VhostNet]
+    let kind: Kind
 
-    public var queueCount: Int { queues.count }
+    init(name: String, _ kind: Kind) {
+        self.name = name
+        self.kind = kind
+    }
+
+    /// Queue pairs that it serves.
+    public var queueCount: Int {
+        switch kind {
+        case .tap(let tap): tap.queues.count
+        case .stream: 1
+        }
+    }
+
     public var usesVhost: Bool { !vhost.isEmpty }
 
-    init(name: String, interface: String, queues: [TapQueue], hasUFO: Bool, isMultiQueue: Bool, vhost: [VhostNet] = []) {
-        self.name = name
-        self.interface = interface
-        self.queues = queues
-        self.hasUFO = hasUFO
-        self.isMultiQueue = isMultiQueue
-        self.vhost = vhost
+    /// There is somebody to send to. A tap is there always.
+    public var hasCarrier: Bool {
+        switch kind {
+        case .tap: true
+        case .stream(let link): link.isConnected
+        }
     }
 
-    /// What a device over this back end can offer.
-    var features: UInt64 {
-        let tap = NetFeature.offloads | NetFeature.mergeableBuffers | (hasUFO ? NetFeature.udpFragmentation : 0)
-        return vhost.reduce(tap) { $0 & $1.deviceFeatures }
+    /// What it does for the driver, or takes from it, of checksums and segments: a peer behind a stream gets whole frames.
+    var offloads: UInt64 {
+        switch kind {
+        case .tap(let tap): NetFeature.offloads | (tap.hasUFO ? NetFeature.udpFragmentation : 0)
+        case .stream: 0
+        }
+    }
+
+    var tap: TapBackend? { if case .tap(let tap) = kind { tap } else { nil } }
+
+    /// What queue pair `number` is connected to now; nil: to nothing.
+    func port(_ number: Int) -> NetPort? {
+        switch kind {
+        case .tap(let tap): tap.queues.dropFirst(number).first.map { .tap($0) }
+        case .stream(let link): number == 0 ? link.stream.map { .stream($0) } : nil
+        }
     }
 }
 
-/// How a tap is found.
-public struct TapOptions: Sendable {
-    public enum Vhost: Sendable, Equatable {
-        case off
-        /// Opens /dev/vhost-net for each queue.
-        case open
-        /// One for each queue; ownership goes over.
-        case descriptors([Int32])
-    }
+/// What a queue pair is connected to.
+enum NetPort: Sendable {
+    case tap(TapQueue)
+    case stream(FrameStream)
 
-    /// The `-netdev`'s id, for messages.
-    public var netdev: String
-    /// The interface's name; it is made if it does not exist and we may (CAP_NET_ADMIN).
-    public var name: String?
-    /// A device file instead of /dev/net/tun, such as a macvtap's.
-    public var path: String?
-    /// Open taps, one for each queue; ownership goes over. `name` and `path` count for nothing then.
-    public var descriptors: [Int32]
-    public var queues: Int
-    public var vhost: Vhost
-
-    public init(netdev: String, name: String? = nil, path: String? = nil, descriptors: [Int32] = [], queues: Int = 1, vhost: Vhost = .off) {
-        self.netdev = netdev
-        self.name = name
-        self.path = path
-        self.descriptors = descriptors
-        self.queues = queues
-        self.vhost = vhost
-    }
-}
-
-extension NetBackend {
-    static let deviceFile = "/dev/net/tun"
-
-    /// Opens or adopts a tap. The descriptors in `options` are owned here from now on: closed when it throws, or with the back end.
-    public static func openTap(_ options: TapOptions) throws(NetError) -> NetBackend {
-        let netdev = options.netdev
-        let owned = GivenDescriptors(options.descriptors)
-        var vhostNumbers: [Int32] = []
-        if case .descriptors(let numbers) = options.vhost { vhostNumbers = numbers }
-        // A number that is in both lists is closed once.
-        let ownedVhost = GivenDescriptors(vhostNumbers, except: options.descriptors)
-        if let duplicate = owned.duplicate ?? ownedVhost.duplicate { throw .duplicateDescriptor(netdev: netdev, descriptor: duplicate) }
-        guard (1...NetOptions.maximumQueuePairs).contains(options.queues) else { throw .queueCount(netdev: netdev, count: options.queues) }
-        if case .descriptors = options.vhost, vhostNumbers.count != options.queues {
-            throw .vhostCount(netdev: netdev, descriptors: vhostNumbers.count, queues: options.queues)
+    /// Watched by the receiving half, on its loop.
+    var receiveDescriptor: Int32 {
+        switch self {
+        case .tap(let tap): tap.receiveDescriptor
+        case .stream(let stream): stream.receiveDescriptor
         }
-        var tap: Tap
-        if options.descriptors.isEmpty {
-            tap = try open(options)
-        } else {
-            guard options.descriptors.count == options.queues else {
-                throw .descriptorCount(netdev: netdev, descriptors: options.descriptors.count, queues: options.queues)
-            }
-            tap = try adopt(owned, netdev)
+    }
+
+    /// Watched by the transmitting half, on its loop.
+    var transmitDescriptor: Int32 {
+        switch self {
+        case .tap(let tap): tap.transmitDescriptor
+        case .stream(let stream): stream.transmitDescriptor
         }
-        tap.hasUFO = try configure(tap, netdev)
-        let vhost: [VhostNet]
-        switch options.vhost {
-        case .off: vhost = []
-        case .open: vhost = try tap.queues.map { (_) throws(NetError) in try VhostNet.open(netdev: netdev) }
-        case .descriptors: vhost = try vhostNumbers.map { (number) throws(NetError) in try VhostNet.adopt(ownedVhost.take(number).take(), netdev: netdev) }
+    }
+
+    /// Nothing more can be read.
+    var hasFailed: Bool {
+        switch self {
+        case .tap(let tap): tap.hasFailed
+        case .stream(let stream): stream.hasFailed
         }
-        return NetBackend(
-            name: netdev, interface: tap.interface, queues: tap.queues, hasUFO: tap.hasUFO, isMultiQueue: tap.isMultiQueue, vhost: vhost)
     }
 
-    private struct Tap {
-        var interface: String
-        var queues: [TapQueue]
-        var isMultiQueue: Bool
-        var hasUFO = false
-    }
-
-    // MARK: By name
-
-    private static func open(_ options: TapOptions) throws(NetError) -> Tap {
-        let netdev = options.netdev
-        let path = options.path ?? deviceFile
-        // A device file of its own has its interface; /dev/net/tun asks for a name.
-        guard options.name != nil || options.path != nil else { throw .noInterface(netdev: netdev) }
-        if let name = options.name, !isInterfaceName(name) { throw .badInterfaceName(netdev: netdev, name: name) }
-        guard !path.utf8.contains(0) else { throw .cannotOpen(netdev: netdev, path: path, .noEntry) }
-        var tap = Tap(interface: options.name ?? "", queues: [], isMultiQueue: options.queues > 1)
-        for _ in 0..<options.queues {
-            let file: OwnedFD
-            do throws(Errno) { file = OwnedFD(adopting: Int32(truncatingIfNeeded: try checked(unsafe ctap_open(path)))) } catch {
-                throw .cannotOpen(netdev: netdev, path: path, error)
-            }
-            do throws(Errno) {
-                // The kernel's name counts from the first queue on: it need not be the one that was asked for.
-                tap.interface = try attach(file.raw, tap.interface, isMultiQueue: tap.isMultiQueue)
-                tap.queues.append(try TapQueue(file))
-            } catch {
-                throw .cannotAttach(netdev: netdev, interface: options.name ?? path, error)
-            }
+    /// True the first time.
+    func noteFailure() -> Bool {
+        switch self {
+        case .tap(let tap): tap.noteFailure()
+        case .stream(let stream): stream.fail(.hungUp)
         }
-        return tap
     }
 
-    /// What the kernel takes (dev_valid_name), without the `%` that would make it choose a number.
-    static func isInterfaceName(_ name: String) -> Bool {
-        guard (1...Int(CTAP_NAME_SIZE) - 1).contains(name.utf8.count), name != ".", name != ".." else { return false }
-        return name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: "%") }
-    }
-
-    private static func attach(_ descriptor: Int32, _ name: String, isMultiQueue: Bool) throws(Errno) -> String {
-        var buffer = [CChar](repeating: 0, count: Int(CTAP_NAME_SIZE))
-        for (index, byte) in name.utf8.prefix(buffer.count - 1).enumerated() { buffer[index] = CChar(bitPattern: byte) }
-        try checked(unsafe buffer.withUnsafeMutableBufferPointer { unsafe ctap_attach(descriptor, $0.baseAddress.unsafelyUnwrapped, isMultiQueue) })
-        return text(buffer)
-    }
-
-    private static func text(_ buffer: [CChar]) -> String {
-        String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    // MARK: By descriptor
-
-    private static func adopt(_ owned: GivenDescriptors, _ netdev: String) throws(NetError) -> Tap {
-        var tap = Tap(interface: "", queues: [], isMultiQueue: true)
-        for number in owned.numbers {
-            var buffer = [CChar](repeating: 0, count: Int(CTAP_NAME_SIZE))
-            let flags: Int32
-            do throws(Errno) {
-                flags = Int32(truncatingIfNeeded: try checked(unsafe buffer.withUnsafeMutableBufferPointer {
-                    unsafe ctap_query(number, $0.baseAddress.unsafelyUnwrapped)
-                }))
-            } catch {
-                throw .notATap(netdev: netdev, descriptor: number, error)
-            }
-            func has(_ flag: Int) -> Bool { Int(flags) & flag != 0 }
-            guard has(Int(CTAP_IS_TAP)) else { throw .notATap(netdev: netdev, descriptor: number, nil) }
-            guard has(Int(CTAP_HAS_HEADER)) else { throw .noHeader(netdev: netdev, descriptor: number) }
-            if !has(Int(CTAP_IS_MULTI_QUEUE)) {
-                guard owned.numbers.count == 1 else { throw .notMultiQueue(netdev: netdev, descriptor: number) }
-                tap.isMultiQueue = false
-            }
-            let interface = text(buffer)
-            if tap.queues.isEmpty { tap.interface = interface }
-            guard interface == tap.interface else {
-                throw .otherInterface(netdev: netdev, descriptor: number, interface: interface, expected: tap.interface)
-            }
-            do throws(Errno) {
-                try checked(ctap_adopt(number))
-                tap.queues.append(try TapQueue(owned.take(number)))
-            } catch {
-                throw .cannotConfigure(netdev: netdev, interface: interface, error)
-            }
+    /// Throws away what has come while nobody wanted it. Nobody may be reading.
+    func discardWaiting() {
+        switch self {
+        case .tap(let tap): tap.discardWaiting()
+        case .stream(let stream): stream.reader.discardWaiting()
         }
-        return tap
     }
 
-    /// True when the kernel has UFO for this tap.
-    private static func configure(_ tap: Tap, _ netdev: String) throws(NetError) -> Bool {
-        guard let first = tap.queues.first else { throw .noInterface(netdev: netdev) }
-        do throws(Errno) {
-            for queue in tap.queues { try checked(ctap_set_header_size(queue.receiveDescriptor, Int32(NetHeader.size))) }
-            var hasUFO = true
-            do throws(Errno) { try first.setOffloads(UInt32(CTAP_CHECKSUM) | UInt32(CTAP_UFO)) } catch { hasUFO = false }
-            // Nobody has negotiated anything yet.
-            try first.setOffloads(0)
-            return hasUFO
-        } catch {
-            throw .cannotConfigure(netdev: netdev, interface: tap.interface, error)
+    static func areSame(_ one: NetPort?, _ other: NetPort?) -> Bool {
+        switch (one, other) {
+        case (.tap(let one)?, .tap(let other)?): one === other
+        case (.stream(let one)?, .stream(let other)?): one === other
+        case (nil, nil): true
+        default: false
         }
     }
 }

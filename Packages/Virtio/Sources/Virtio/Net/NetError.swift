@@ -21,6 +21,11 @@ public enum NetError: Error, Equatable, Sendable {
     case cannotConfigure(netdev: String, interface: String, Errno)
     case vhostCount(netdev: String, descriptors: Int, queues: Int)
     case vhost(netdev: String, VhostError)
+    case cannotConnect(netdev: String, address: StreamAddress, Errno)
+    case cannotListen(netdev: String, address: StreamAddress, Errno)
+    case notAStream(netdev: String, descriptor: Int32, Errno)
+    /// It listens where a connection is wanted, or the other way round.
+    case wrongStream(netdev: String, descriptor: Int32, listens: Bool)
 }
 
 extension NetError: CustomStringConvertible {
@@ -43,6 +48,11 @@ extension NetError: CustomStringConvertible {
         case .cannotConfigure(let netdev, let interface, let error): "-netdev \(netdev): cannot configure interface '\(interface)': \(error)"
         case .vhostCount(let netdev, let descriptors, let queues): "-netdev \(netdev): \(descriptors) vhost descriptors were given for \(queues) queues"
         case .vhost(let netdev, let error): "-netdev \(netdev): \(error)"
+        case .cannotConnect(let netdev, let address, let error): "-netdev \(netdev): cannot connect to \(address): \(error)"
+        case .cannotListen(let netdev, let address, let error): "-netdev \(netdev): cannot listen on \(address): \(error)"
+        case .notAStream(let netdev, let descriptor, let error): "-netdev \(netdev): descriptor \(descriptor) is not a stream socket that can be used: \(error)"
+        case .wrongStream(let netdev, let descriptor, true): "-netdev \(netdev): the socket of descriptor \(descriptor) listens, which needs server=on"
+        case .wrongStream(let netdev, let descriptor, false): "-netdev \(netdev): the socket of descriptor \(descriptor) does not listen, as server=on needs"
         }
     }
 }

@@ -25,8 +25,21 @@ struct NetHeader: Equatable {
         self.high = high
     }
 
+    /// Of a chain that the driver wants sent, as `sanitized`; nil for a chain that is no packet, or one that may not be sent.
+    init?(of chain: DescriptorChain, features: UInt64) {
+        let size = chain.readableBytes
+        guard size >= UInt64(Self.size + Self.ethernetSize), size <= UInt64(Self.maximumPacket),
+            let low = chain.readInteger(UInt64.self, at: 0), let high = chain.readInteger(UInt32.self, at: 8),
+            let header = NetHeader(low: low, high: high).sanitized(features: features)
+        else { return nil }
+        self = header
+    }
+
     var flags: UInt8 { UInt8(truncatingIfNeeded: low) }
     var gsoType: UInt8 { UInt8(truncatingIfNeeded: low >> 8) }
+
+    /// Checksum or segments are still to be made.
+    var isUnfinished: Bool { flags & Self.needsChecksum != 0 || gsoType != Self.noGSO }
 
     /// What the kernel may see of a header that the driver wrote; nil for a kind of packet that was not negotiated.
     ///

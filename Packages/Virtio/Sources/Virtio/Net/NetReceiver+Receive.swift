@@ -13,15 +13,17 @@ extension NetReceiver {
         case nonsense
     }
 
-    /// Moves packets until the tap is empty, the driver's buffers are used up, or it is somebody else's turn. All under the lock.
-    func receive(_ live: Live, _ tap: TapQueue) -> QueueFault? {
+    /// Moves packets until there are none, the driver's buffers are used up, or it is somebody else's turn. All under the lock.
+    func receive(_ live: Live, _ port: NetPort) -> QueueFault? {
         do throws(QueueFault) {
-            let isStarved = try move(live, tap)
+            let isStarved = try move(live, port)
             publish(live)
             if isDead {
                 unwatch()
             } else {
-                setWatch(isStarved ? .paused : .reading, tap)
+                setWatch(isStarved ? .paused : .reading, port)
+                // The socket does not tell of frames that have been read from it already.
+                if !isStarved, case .stream(let stream) = port, stream.reader.front != .incomplete { live.notification.signal() }
             }
             return nil
         } catch {
@@ -30,8 +32,9 @@ extension NetReceiver {
     }
 
     /// True when only the driver can help: it has been asked to notify, and nothing was missed.
-    private func move(_ live: Live, _ tap: TapQueue) throws(QueueFault) -> Bool {
+    private func move(_ live: Live, _ port: NetPort) throws(QueueFault) -> Bool {
         live.queue.disableNotifications()
+        if case .stream(let stream) = port { stream.reader.isDrained = false }
         for _ in 0..<Self.packetsPerWake {
             let supply = try refill(live)
             if supply == .nonsense {
@@ -50,7 +53,7 @@ extension NetReceiver {
                 continue
             }
             if live.waiting > 0 || live.window.isEmpty { continue }
-            guard readPacket(live, tap) else { return false }
+            guard readPacket(live, port) else { return false }
         }
         return false
     }
@@ -77,7 +80,14 @@ extension NetReceiver {
         return .enough
     }
 
-    /// False when the tap is empty or has failed.
+    /// False when the port has nothing now, or has failed.
+    private func readPacket(_ live: Live, _ port: NetPort) -> Bool {
+        switch port {
+        case .tap(let tap): readPacket(live, tap)
+        case .stream(let stream): readFrame(live, stream)
+        }
+    }
+
     private func readPacket(_ live: Live, _ tap: TapQueue) -> Bool {
         let start = live.window.bytes
         let size = live.window.read(from: tap)
@@ -122,8 +132,12 @@ extension NetReceiver {
     /// False when it has to go on waiting.
     private func settleWaiting(_ live: Live, _ supply: Supply) -> Bool {
         if let count = live.window.buffersNeeded(for: live.waiting) {
-            live.window.unspill(from: live.waitingStart, size: live.waiting)
-            deliver(live, count, size: live.waiting)
+            if case .stream(let stream)? = port {
+                deliver(live, count, from: stream.reader, length: live.waiting &- NetHeader.size)
+            } else {
+                live.window.unspill(from: live.waitingStart, size: live.waiting)
+                deliver(live, count, size: live.waiting)
+            }
             live.waiting = 0
             return true
         }
@@ -136,6 +150,7 @@ extension NetReceiver {
     }
 
     func drop(_ live: Live) {
+        if case .stream(let stream)? = port { stream.reader.skip(live.waiting &- NetHeader.size) }
         live.waiting = 0
         droppedPackets.wrappingAdd(1, ordering: .relaxed)
     }
@@ -152,28 +167,28 @@ extension NetReceiver {
         if live.queue.publish() { live.session.interrupt.raise(VirtioInterrupt.usedBuffer) }
     }
 
-    // MARK: The tap's watch
+    // MARK: The port's watch
 
-    private func setWatch(_ wanted: Watch, _ tap: TapQueue) {
+    private func setWatch(_ wanted: Watch, _ port: NetPort) {
         guard watch != wanted else { return }
         let events: EventLoop.Events = wanted == .reading ? .readable : []
         do throws(Errno) {
             if watch == .none {
-                try loop.add(tap.receiveDescriptor, events) { [weak self] events in self?.tapReady(events) }
+                try loop.add(port.receiveDescriptor, events) { [weak self] events in self?.portReady(events) }
             } else {
-                try loop.modify(tap.receiveDescriptor, events)
+                try loop.modify(port.receiveDescriptor, events)
             }
             watch = wanted
         } catch {
             isDead = true
             unwatch()
-            if tap.noteFailure() { Log.error("a tap cannot be watched: \(error)") }
+            if port.noteFailure() { Log.error("a network back end cannot be watched: \(error)") }
         }
     }
 
     func unwatch() {
-        guard watch != .none, let tap else { return }
-        loop.remove(tap.receiveDescriptor)
+        guard watch != .none, let port else { return }
+        loop.remove(port.receiveDescriptor)
         watch = .none
     }
 }

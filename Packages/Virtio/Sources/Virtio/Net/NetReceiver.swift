@@ -2,15 +2,17 @@ internal import Glibc
 internal import LinuxSys
 internal import Synchronization
 
-/// The receiving half of a queue pair: packets from the tap into the driver's buffers, on a loop of its own choice.
+/// The receiving half of a queue pair: packets from the back end into the driver's buffers, on a loop of its own choice.
 ///
 /// Order of locks: the transport's, this one's, the loop's. Whoever holds this one asks nothing of the transport but `SessionControl`. Everything that touches
 /// guest memory happens under it, so nothing does once `stop` has returned.
 final class NetReceiver: @unchecked Sendable {
-    /// Packets per wake. What is left waits for its turn on the event loop: the tap stays readable.
+    /// Packets per wake. What is left waits for its turn on the event loop.
     static let packetsPerWake = 64
     /// Nanoseconds that a packet waits for the driver to give more buffers, when those it gave are too small for it.
     static let patience: UInt64 = 100_000_000
+    /// Nanoseconds without data after which a stream's buffer is given back.
+    static let idleTime: UInt64 = 1_000_000_000
 
     /// What exists while the driver's queue is served.
     final class Live {
@@ -54,14 +56,15 @@ final class NetReceiver: @unchecked Sendable {
     private let lock = Mutex(())
     // Guarded by `lock`, as is all that follows except the counters.
     var live: Live?
-    var tap: TapQueue?
+    var port: NetPort?
     var filter: ReceiveFilter
     /// The link is up and the pair is one that the driver uses.
     var isOpen = false
     var watch = Watch.none
-    /// The tap has failed: nothing more comes from it.
+    /// The port has failed: nothing more comes from it.
     var isDead = false
     var hasTimer = false
+    var hasIdleTimer = false
     /// Number of the packet that waits, so that a late timer leaves a later one alone.
     var waitingNumber: UInt64 = 0
 
@@ -96,14 +99,17 @@ final class NetReceiver: @unchecked Sendable {
         }
     }
 
-    /// `isOpen`: packets may come. A tap that is not open is left alone, so that it may be taken out of use.
-    func set(tap: TapQueue?, isOpen: Bool) {
+    /// `isOpen`: packets may come. A port that is not open is left alone, so that a tap may be taken out of use.
+    func set(port: NetPort?, isOpen: Bool) {
         lock.withLock { _ in
-            if self.tap !== tap {
+            if !NetPort.areSame(self.port, port) {
                 // Before the old one is closed: its number may be another's right after.
                 unwatch()
-                self.tap = tap
-                isDead = tap?.hasFailed ?? false
+                // A frame that waits for buffers is still in the stream; a tap's packet is lost.
+                live?.waiting = 0
+                if case .stream(let stream)? = self.port { stream.reader.releaseIfEmpty() }
+                self.port = port
+                isDead = port?.hasFailed ?? false
             }
             if self.isOpen != isOpen {
                 self.isOpen = isOpen
@@ -124,7 +130,7 @@ final class NetReceiver: @unchecked Sendable {
         }
     }
 
-    func tapReady(_ events: EventLoop.Events) {
+    func portReady(_ events: EventLoop.Events) {
         serve { _ in
             // Polled as failed, and nobody is going to read it: it would be reported again and again.
             if watch == .paused, !events.isDisjoint(with: [.error, .hangup]) {
@@ -144,9 +150,18 @@ final class NetReceiver: @unchecked Sendable {
         }
     }
 
+    func idleTimerFired(_ stream: FrameStream?, fills: UInt64) {
+        lock.withLock { _ in
+            hasIdleTimer = false
+            guard case .stream(let current)? = port else { return }
+            if current === stream, current.reader.fills == fills { current.reader.releaseIfEmpty() }
+            if current.reader.holdsMemory { startIdleTimer(current) }
+        }
+    }
+
     private func serve(when wanted: (Live) -> Bool) {
         lock.withLock { _ in
-            guard let live, wanted(live), !live.isBroken, isOpen, !isDead, let tap, let fault = receive(live, tap) else { return }
+            guard let live, wanted(live), !live.isBroken, isOpen, !isDead, let port, let fault = receive(live, port) else { return }
             live.isBroken = true
             unwatch()
             live.session.requestReset(fault)

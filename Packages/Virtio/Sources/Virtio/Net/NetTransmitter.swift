@@ -3,7 +3,7 @@ internal import Glibc
 internal import LinuxSys
 internal import Synchronization
 
-/// The sending half of a queue pair: the driver's packets to the tap, on a loop of its own choice. Locks as in `NetReceiver`.
+/// The sending half of a queue pair: the driver's packets to the back end, on a loop of its own choice. Locks as in `NetReceiver`.
 final class NetTransmitter: @unchecked Sendable {
     /// Packets per wake; what is left waits for its turn on the event loop (the class of Firecracker issue 5260).
     static let packetsPerWake = 256
@@ -18,6 +18,8 @@ final class NetTransmitter: @unchecked Sendable {
         let session: VirtioSession
         let chain: DescriptorChain
         var packet = TransmitPacket()
+        /// Made for the first frame that goes into a stream.
+        private(set) lazy var batch = TransmitBatch()
         var isBroken = false
 
         init(_ session: VirtioSession, queue: SplitQueue, notification: EventFD, maximumChain: Int) {
@@ -33,7 +35,7 @@ final class NetTransmitter: @unchecked Sendable {
         case none
         /// Not one of the pairs that the driver uses: the queue is left alone.
         case idle
-        case tap(TapQueue)
+        case port(NetPort)
     }
 
     let loop: EventLoop
@@ -41,7 +43,7 @@ final class NetTransmitter: @unchecked Sendable {
     // Guarded by `lock`, as is all that follows except the counters.
     private var live: Live?
     private var carrier = Carrier.none
-    /// The tap takes no more now; its descriptor is watched until it does.
+    /// The port takes no more now; its descriptor is watched until it does.
     private var isBlocked = false
 
     /// Packets without a whole header or frame, too large, in too many pieces, or of a kind that was not negotiated; packets that the host refused. They wrap.
@@ -95,7 +97,7 @@ final class NetTransmitter: @unchecked Sendable {
         lock.withLock { _ in
             guard let live else { return }
             live.queue.counters.notifications.add(live.notification.drain())
-            // The tap's descriptor says when it goes on.
+            // The port's descriptor says when it goes on.
             if !isBlocked, serve(live) { live.notification.signal() }
         }
     }
@@ -115,7 +117,7 @@ final class NetTransmitter: @unchecked Sendable {
         guard !live.isBroken else { return false }
         if case .idle = carrier { return false }
         do throws(QueueFault) {
-            let isAgain = try move(live)
+            let isAgain = if case .port(.stream(let stream)) = carrier { try moveFrames(live, stream) } else { try move(live) }
             publish(live)
             return isAgain
         } catch {
@@ -152,34 +154,36 @@ final class NetTransmitter: @unchecked Sendable {
 
     /// False when the tap takes nothing now. What makes no sense is dropped and counted, and its buffers go back.
     private func send(_ live: Live) -> Bool {
-        guard case .tap(let tap) = carrier else { return true }
+        guard case .port(.tap(let tap)) = carrier else { return true }
         guard live.packet.prepare(live.chain, features: live.session.features) else {
             malformedPackets.wrappingAdd(1, ordering: .relaxed)
             return true
         }
         let result = live.packet.write(to: tap)
         if result >= 0 { return true }
-        if result == -Int(EAGAIN), block(tap) { return false }
+        if result == -Int(EAGAIN), block() { return false }
         // An interface that is down, or a packet that the kernel takes for nonsense: lost, as on a wire.
         refusedPackets.wrappingAdd(1, ordering: .relaxed)
         return true
     }
 
-    private func publish(_ live: Live) {
+    func publish(_ live: Live) {
         if live.queue.publish() { live.session.interrupt.raise(VirtioInterrupt.usedBuffer) }
     }
 
-    // MARK: A tap that is full
+    // MARK: A port that is full
 
-    private func block(_ tap: TapQueue) -> Bool {
-        do throws(Errno) { try loop.add(tap.transmitDescriptor, .writable) { [weak self] _ in self?.writable() } } catch { return false }
+    /// False when nobody would tell that it takes more.
+    func block() -> Bool {
+        guard case .port(let port) = carrier else { return false }
+        do throws(Errno) { try loop.add(port.transmitDescriptor, .writable) { [weak self] _ in self?.writable() } } catch { return false }
         isBlocked = true
         return true
     }
 
     private func unblock() {
-        guard isBlocked, case .tap(let tap) = carrier else { return }
-        loop.remove(tap.transmitDescriptor)
+        guard isBlocked, case .port(let port) = carrier else { return }
+        loop.remove(port.transmitDescriptor)
         isBlocked = false
     }
 }
@@ -208,11 +212,8 @@ struct TransmitPacket: ~Copyable {
 
     /// False for a chain that is no packet, or one that may not be sent.
     mutating func prepare(_ chain: DescriptorChain, features: UInt64) -> Bool {
+        guard let wanted = NetHeader(of: chain, features: features) else { return false }
         let size = chain.readableBytes
-        guard size >= UInt64(NetHeader.size + NetHeader.ethernetSize), size <= UInt64(NetHeader.maximumPacket),
-            let low = chain.readInteger(UInt64.self, at: 0), let high = chain.readInteger(UInt32.self, at: 8),
-            let wanted = NetHeader(low: low, high: high).sanitized(features: features)
-        else { return false }
         let skip = UInt64(NetHeader.size)
         let pieces = chain.segmentCount(.readable, skip: skip, length: size - skip)
         guard pieces <= Self.pieceLimit else { return false }

@@ -146,6 +146,26 @@ struct ReceiveWindow: ~Copyable {
         return count
     }
 
+    /// Copies a frame of `length` bytes, and a header that says it fills `count` buffers, into the first buffers.
+    /// SAFETY: the caller gives `length` bytes at `frame`.
+    @unsafe
+    func copy(_ frame: UnsafeRawPointer, length: Int, buffers count: Int) {
+        var header: (UInt64, UInt32) = (0, UInt32(truncatingIfNeeded: count).littleEndian << 16)
+        unsafe withUnsafeBytes(of: &header) { source in
+            if let base = source.baseAddress { unsafe copy(base, count: NetHeader.size, at: 0) }
+        }
+        unsafe copy(frame, count: length, at: NetHeader.size)
+    }
+
+    private func copy(_ source: UnsafeRawPointer, count: Int, at offset: Int) {
+        var done = 0
+        unsafe forEachPiece(at: offset, count: count) { target, piece in
+            // SAFETY: pieces are parts of the buffers, and add up to at most `count`.
+            unsafe target.copyMemory(from: source + done, byteCount: piece)
+            done &+= piece
+        }
+    }
+
     /// Writes a byte of the header into the first buffers.
     func store(_ value: UInt8, at offset: Int) {
         unsafe forEachPiece(at: offset, count: 1) { target, _ in GuestByte.store(value, UInt(bitPattern: target)) }

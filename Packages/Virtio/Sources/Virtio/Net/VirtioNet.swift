@@ -1,7 +1,7 @@
 public import LinuxSys
 internal import Synchronization
 
-/// A virtio network device (virtio 1.2, section 5.1) over the queues of a tap, or over none: then the link is down, and what the driver sends goes nowhere.
+/// A virtio network device (virtio 1.2, section 5.1) over a back end, or over none: then the link is down, and what the driver sends goes nowhere.
 ///
 /// Configuration and commands are under the transport's lock. The queues have halves with locks of their own, on the loops they were given (`NetReceiver`,
 /// `NetTransmitter`), or are in the hands of the kernel (`VhostNet`).
@@ -51,11 +51,8 @@ public final class VirtioNet: VirtioDevice {
     /// An empty slot offers what any tap can do: the guest negotiates once, and a tap may come later.
     private static func features(_ options: NetOptions, _ backend: NetBackend?) -> UInt64 {
         var features = VirtioFeature.version1 | VirtioFeature.indirectDescriptors | VirtioFeature.eventIndex | NetFeature.own
-        features |= NetFeature.offloads | NetFeature.mergeableBuffers
-        if let backend {
-            if backend.hasUFO { features |= NetFeature.udpFragmentation }
-            features = backend.vhost.reduce(features) { $0 & $1.deviceFeatures }
-        }
+        features |= NetFeature.mergeableBuffers | (backend?.offloads ?? NetFeature.offloads)
+        if let backend { features = backend.vhost.reduce(features) { $0 & $1.deviceFeatures } }
         if options.offersMultiqueue, options.pairs > 1 { features |= NetFeature.multiqueue }
         return features
     }
@@ -103,16 +100,21 @@ public final class VirtioNet: VirtioDevice {
     public func setLink(up: Bool) {
         guard up != isLinkEnabled else { return }
         isLinkEnabled = up
-        configuration.isLinkUp = up && backend != nil
         // What has come meanwhile was for a machine without a link.
-        if up { for queue in backend?.queues.prefix(activePairs) ?? [] { queue.discardWaiting() } }
+        if up { for number in 0..<activePairs { backend?.port(number)?.discardWaiting() } }
+        carrierChanged()
+    }
+
+    /// The back end has found its peer, or has lost it.
+    public func carrierChanged() {
+        configuration.isLinkUp = isLinkEnabled && backend?.hasCarrier == true
         connect()
     }
 
     private func adopt(_ backend: NetBackend?) {
         self.backend = backend
         hasWarned = false
-        configuration.isLinkUp = isLinkEnabled && backend != nil
+        configuration.isLinkUp = isLinkEnabled && backend?.hasCarrier == true
         setOffloads()
         enableQueues()
     }
@@ -200,8 +202,8 @@ public final class VirtioNet: VirtioDevice {
         enableQueues()
         for pair in pairs.prefix(dataPairs(session)) {
             let isActive = pair.number < active
-            let tap = isActive && isLinkEnabled ? backend?.queues.dropFirst(pair.number).first : nil
-            if let tap, let backend, let vhost = backend.vhost.dropFirst(pair.number).first, pair.receiveQueue != nil, pair.transmitQueue != nil {
+            let port = isActive && isLinkEnabled ? backend?.port(pair.number) : nil
+            if case .tap(let tap)? = port, let backend, let vhost = backend.vhost.dropFirst(pair.number).first, pair.receiveQueue != nil, pair.transmitQueue != nil {
                 if pair.isInKernel { continue }
                 do throws(VhostError) {
                     try pair.serveInKernel(session, vhost, tap: tap)
@@ -211,16 +213,16 @@ public final class VirtioNet: VirtioDevice {
                 }
             }
             pair.stopKernel()
-            pair.receiver.set(tap: tap, isOpen: tap != nil)
-            pair.transmitter.set(isActive ? tap.map { .tap($0) } ?? .none : .idle)
+            pair.receiver.set(port: port, isOpen: port != nil)
+            pair.transmitter.set(isActive ? port.map { .port($0) } ?? .none : .idle)
             pair.serve(session, maximumChain: Int(options.size))
         }
     }
 
-    /// Nobody touches the pair's tap any more.
+    /// Nobody touches the pair's port any more.
     private func release(_ pair: NetPair) {
         pair.stopKernel()
-        pair.receiver.set(tap: nil, isOpen: false)
+        pair.receiver.set(port: nil, isOpen: false)
         pair.transmitter.set(.none)
     }
 
@@ -229,7 +231,7 @@ public final class VirtioNet: VirtioDevice {
         guard let backend, backend.isMultiQueue else { return }
         for (index, queue) in backend.queues.enumerated() {
             do throws(Errno) { try queue.setEnabled(index < activePairs) } catch {
-                warn(backend, "queue \(index) of interface '\(backend.interface)' cannot be switched: \(error)")
+                warn(backend, "queue \(index) of interface '\(backend.tap?.interface ?? "")' cannot be switched: \(error)")
             }
         }
     }
@@ -239,7 +241,7 @@ public final class VirtioNet: VirtioDevice {
         guard let backend, let first = backend.queues.first else { return }
         let offloads = session.map { TapQueue.offloads(for: $0.features, hasUFO: backend.hasUFO) } ?? 0
         do throws(Errno) { try first.setOffloads(offloads) } catch {
-            warn(backend, "the offloads of interface '\(backend.interface)' cannot be set: \(error)")
+            warn(backend, "the offloads of interface '\(backend.tap?.interface ?? "")' cannot be set: \(error)")
         }
     }
 

@@ -3,8 +3,11 @@ extension SplitQueue {
     /// Index of the next available entry.
     var position: UInt16 { nextAvailable }
 
-    /// Puts back the `count` chains that were popped last, none of which was pushed.
-    func undoPops(_ count: Int) { nextAvailable &-= UInt16(truncatingIfNeeded: count) }
+    /// Puts back the `count` chains that were popped last, none of which was pushed. `bytes` are those that the device may read of them.
+    func undoPops(_ count: Int, bytes: UInt64 = 0) {
+        nextAvailable &-= UInt16(truncatingIfNeeded: count)
+        counters.bytesFromGuest.subtract(bytes)
+    }
 
     /// Goes on at `index`, where the back end stopped: it has given back all that it took.
     func resume(at index: UInt16) {

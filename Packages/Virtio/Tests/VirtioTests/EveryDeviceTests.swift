@@ -10,13 +10,13 @@ import Testing
 /// The rules that every device owes to its transport, held by each of them: who serves the queues differs. Numbers are bug classes, as in `HostileQueueTests`.
 @Suite struct EveryDeviceTests {
     enum Kind: CaseIterable {
-        case disk, emptyDisk, network, emptyNetwork, vhostNetwork, console, entropy, vsock, share
+        case disk, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, vsock, share
 
         /// Queues that the device takes from as soon as the driver is ready.
         var servedQueues: [Int] {
             switch self {
             case .disk, .emptyDisk, .entropy: [0]
-            case .network: [0, 1, 2]
+            case .network, .streamNetwork: [0, 1, 2]
             case .emptyNetwork: [1, 2]
             case .console: [1, 3, 5]
             // The control queue stays here.
@@ -40,8 +40,8 @@ import Testing
             switch kind {
             case .disk: guest = try DeviceGuest(device: VirtioBlock(storage: try FakeStorage()), on: memory)
             case .emptyDisk: guest = try DeviceGuest(device: VirtioBlock(storage: nil), on: memory)
-            case .network, .emptyNetwork, .vhostNetwork:
-                let wire = try Wire()
+            case .network, .emptyNetwork, .streamNetwork, .vhostNetwork:
+                let wire = try Wire(kind == .streamNetwork ? .stream : .tap)
                 let vhost = kind == .vhostNetwork ? [VhostNet(try VhostKernel(port: FakeVhost(features: FakeVhost.allFeatures | NetFeature.mergeableBuffers)))] : []
                 let backend = kind == .emptyNetwork ? nil : NetGuest.backend([wire], vhost: vhost)
                 keep.append(wire)

@@ -7,8 +7,8 @@ import Testing
 
 /// Packets and rings that make no sense, and too many of them. Numbers are the bug classes of a virtual machine monitor's history that a test stands for.
 @Suite struct HostileNetTests {
-    private func started(without: UInt64 = 0) throws -> (NetGuest, Wire) {
-        let wire = try Wire()
+    private func started(_ kind: Wire.Kind = .tap, without: UInt64 = 0) throws -> (NetGuest, Wire) {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         #expect(try guest.start(without: without))
         return (guest, wire)
@@ -44,8 +44,8 @@ import Testing
 
     // MARK: 2, 20. Queue numbers (CVE-2011-2512)
 
-    @Test func class20_notifyOfAQueueThatIsNot_isIgnored() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class20_notifyOfAQueueThatIsNot_isIgnored(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         let before = guest.transport.statistics.ignoredAccesses
         for index in [3, 4, 33, 0xffff, 0x10000, 0x8000_0000, .max] as [UInt32] { guest.write(.queueNotify, index) }
         #expect(guest.transport.statistics.ignoredAccesses == before + 7)
@@ -76,8 +76,8 @@ import Testing
         try expectAlive(guest, wire)
     }
 
-    @Test func class14_queuesThatAreNotReady_areNeverTouched() throws {
-        let wire = try Wire()
+    @Test(arguments: Wire.Kind.allCases) func class14_queuesThatAreNotReady_areNeverTouched(kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         try guest.start(queues: [2])
         try guest.add(0, [.writable(NetGuest.data, 2048)])
@@ -98,8 +98,8 @@ import Testing
         #expect(try guest.transmit(Frame.make(), on: wire) != nil)
     }
 
-    @Test func class14_queueTakenBack_isLeftAlone() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class14_queueTakenBack_isLeftAlone(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         try guest.post(8)
         guest.write(.queueSelect, 0)
         guest.write(.queueReady, 0)
@@ -114,8 +114,8 @@ import Testing
 
     // MARK: 3, 7, 10. Transmitted packets
 
-    @Test func class10_transmittedChainsThatAreNoPackets_areGivenBackAndCounted() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class10_transmittedChainsThatAreNoPackets_areGivenBackAndCounted(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         let data = NetGuest.data
         let bad: [[Buffer]] = [
             [.readable(data, 0)],
@@ -142,8 +142,8 @@ import Testing
         try expectAlive(guest, wire)
     }
 
-    @Test func class10_headerInAnyPiecesWithEmptyBuffersBetween_isAHeader() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class10_headerInAnyPiecesWithEmptyBuffersBetween_isAHeader(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         let packet = [UInt8](repeating: 0, count: 12) + Frame.make(60)
         try guest.memory.write(at: NetGuest.data, bytes: packet)
         var pieces: [Buffer] = []
@@ -154,8 +154,8 @@ import Testing
         #expect(wire.receive() == packet)
     }
 
-    @Test func class10_kindsOfPacketsThatWereNotOffered_areDropped() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class10_kindsOfPacketsThatWereNotOffered_areDropped(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         // UDP fragmentation without UFO, UDP_L4, ECN, and what nobody knows.
         for kind in [3, 5, 0x81, 0x84, 2, 6, 0x7f, 0x80, 0xff] as [UInt8] {
             #expect(try guest.transmit(Frame.make(), header: [1, kind] + [UInt8](repeating: 0, count: 10), on: wire) == nil)
@@ -163,13 +163,13 @@ import Testing
         try expectAlive(guest, wire)
     }
 
-    @Test func class3_buffersOutsideRAM_needReset() throws {
+    @Test(arguments: Wire.Kind.allCases) func class3_buffersOutsideRAM_needReset(kind: Wire.Kind) throws {
         let bad: [(UInt64, UInt32)] = [
             (NetGuest.ramSize, 100), (NetGuest.ramSize - 99, 100), (1 << 39, 100), (1 << 40, 100), (.max, 1), (.max - 99, 100), (.max - 99, .max),
             (NetGuest.data, .max),
         ]
         for (address, length) in bad {
-            let (guest, wire) = try started()
+            let (guest, wire) = try started(kind)
             try guest.add(1, [Buffer(address: address, length: length)])
             guest.kick(1)
             #expect(wire.receive() == nil)
@@ -183,9 +183,9 @@ import Testing
 
     // MARK: 18. MMIO targets (CVE-2021-3416)
 
-    @Test func class18_buffersAndRingsInRegisters_needReset() throws {
+    @Test(arguments: Wire.Kind.allCases) func class18_buffersAndRingsInRegisters_needReset(kind: Wire.Kind) throws {
         let registers = CountingOps()
-        let wire = try Wire()
+        let wire = try Wire(kind)
         for queue in 0...1 {
             let guest = try NetGuest([wire])
             try guest.space.root.add(try Region.io(name: "registers", size: 0x10000, ops: registers), at: 0xd000_0000)
@@ -205,10 +205,10 @@ import Testing
 
     // MARK: 19. Chains (CVE-2016-5403)
 
-    @Test(arguments: 0...2) func class19_loopsAndJumps_needReset(queue: Int) throws {
+    @Test(arguments: 0...2, Wire.Kind.allCases) func class19_loopsAndJumps_needReset(queue: Int, kind: Wire.Kind) throws {
         let flags = queue == 0 ? Descriptor.write : 0
         func expectFault(_ prepare: (NetGuest) throws -> Void) throws {
-            let (guest, wire) = try started()
+            let (guest, wire) = try started(kind)
             try prepare(guest)
             guest.kick(queue)
             try expectReset(guest, wire, queue: queue)
@@ -241,8 +241,8 @@ import Testing
 
     // MARK: 10, 17. Received packets (CVE-2021-3748)
 
-    @Test func class10_receiveBuffersThatHoldNoHeader_areGivenBackAndCounted() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class10_receiveBuffersThatHoldNoHeader_areGivenBackAndCounted(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         let bad: [[Buffer]] = [
             [.writable(NetGuest.data, 0)], [.writable(NetGuest.data, 1)], [.writable(NetGuest.data, 11)], [.readable(NetGuest.data, 2048)],
             [.readable(NetGuest.data, 2048), .writable(NetGuest.data, 11)], [.writable(NetGuest.data, 5), .writable(NetGuest.data, 6)],
@@ -256,8 +256,8 @@ import Testing
         try expectAlive(guest, wire)
     }
 
-    @Test func class10_packetThatIsTooLargeForItsBuffer_isDroppedWithoutMerging() throws {
-        let (guest, wire) = try started(without: NetFeature.mergeableBuffers)
+    @Test(arguments: Wire.Kind.allCases) func class10_packetThatIsTooLargeForItsBuffer_isDroppedWithoutMerging(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind, without: NetFeature.mergeableBuffers)
         try guest.post(2, size: 500)
         for count in [489, 1514, 65553] { wire.send(Frame.make(count)) }
         wire.send(Frame.make(488, seed: 3))
@@ -268,8 +268,8 @@ import Testing
         #expect(guest.device { $0.pairs[0].receiver.droppedPackets.load(ordering: .relaxed) } == 3)
     }
 
-    @Test func class10_packetLargerThanAllBuffersOfARing_isDroppedAtOnce() throws {
-        let wire = try Wire()
+    @Test(arguments: Wire.Kind.allCases) func class10_packetLargerThanAllBuffersOfARing_isDroppedAtOnce(kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         try guest.start(ringSize: 4)
         try guest.post(4, size: 500)
@@ -280,8 +280,8 @@ import Testing
         #expect(try guest.packet(used, size: 500) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0] + Frame.make(1988, seed: 1))
     }
 
-    @Test func class10_buffersInMorePiecesThanTheKernelTakes_holdNoLargePackets() throws {
-        let wire = try Wire()
+    @Test(arguments: Wire.Kind.allCases) func class10_buffersInMorePiecesThanTheKernelTakes_holdNoLargePackets(kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire], queueSize: 2048)
         try guest.start()
         // 2000 pieces of 13 bytes.
@@ -302,8 +302,8 @@ import Testing
         #expect(guest.transport.statistics.droppedRequests == 1)
     }
 
-    @Test func class10_smallestMergeableBuffers_carryAPacket() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class10_smallestMergeableBuffers_carryAPacket(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         try guest.post(256, size: 12)
         let frame = Frame.make(256 * 12 - 12)
         wire.send(frame)
@@ -313,8 +313,8 @@ import Testing
         #expect(try guest.packet(used, size: 12) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] + frame)
     }
 
-    @Test func class7_overlappingHugeBuffers_costNothing() throws {
-        let (guest, wire) = try started()
+    @Test(arguments: Wire.Kind.allCases) func class7_overlappingHugeBuffers_costNothing(kind: Wire.Kind) throws {
+        let (guest, wire) = try started(kind)
         for index in 0..<256 { try guest.add(0, [.writable(0x40_0000, 12 << 20)], head: UInt16(index)) }
         guest.kick(0)
         for seed in 0..<200 {
@@ -325,14 +325,14 @@ import Testing
         }
     }
 
-    @Test func class17_headerIsWholeBeforeTheBuffersAreTheDrivers() throws {
+    @Test(arguments: Wire.Kind.allCases) func class17_headerIsWholeBeforeTheBuffersAreTheDrivers(kind: Wire.Kind) throws {
         let loop = try EventLoop()
         let thread = try OSThread.start(name: "rx") { loop.run() }
         defer {
             loop.stop()
             thread.join()
         }
-        let wire = try Wire()
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire], loops: NetLoops(rx: loop, tx: loop))
         try guest.start()
         for round in 0..<500 {

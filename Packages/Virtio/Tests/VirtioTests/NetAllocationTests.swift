@@ -18,8 +18,8 @@ import Testing
         return nettest_allocations() - before
     }
 
-    @Test(arguments: [true, false]) func receiving_takesNoMemory(filters: Bool) throws {
-        let wire = try Wire()
+    @Test(arguments: [true, false], Wire.Kind.allCases) func receiving_takesNoMemory(filters: Bool, kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         try guest.start()
         try guest.post(256)
@@ -35,8 +35,8 @@ import Testing
         #expect(many == few)
     }
 
-    @Test func transmitting_takesNoMemory() throws {
-        let wire = try Wire()
+    @Test(arguments: Wire.Kind.allCases) func transmitting_takesNoMemory(kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         try guest.start()
         func prepare(_ count: Int) throws {

@@ -14,22 +14,22 @@ import Testing
         return !used.isEmpty
     }
 
-    private func guest(without: UInt64 = 0) throws -> (NetGuest, Wire) {
-        let wire = try Wire()
+    private func guest(_ kind: Wire.Kind = .tap, without: UInt64 = 0) throws -> (NetGuest, Wire) {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         try guest.start(without: without)
         try guest.post(64)
         return (guest, wire)
     }
 
-    @Test func everythingPasses_untilTheDriverSaysOtherwise() throws {
-        let (guest, wire) = try guest()
+    @Test(arguments: Wire.Kind.allCases) func everythingPasses_untilTheDriverSaysOtherwise(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind)
         for to in [Frame.own, Frame.other, Frame.multicast, .broadcast] { #expect(try passes(guest, wire, Frame.make(to: to))) }
         #expect(try passes(guest, wire, Frame.make(vlan: 5)))
     }
 
-    @Test func modes_selectFrames() throws {
-        let (guest, wire) = try guest()
+    @Test(arguments: Wire.Kind.allCases) func modes_selectFrames(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind)
         func seen() throws -> [Bool] { try [Frame.own, Frame.other, Frame.multicast, .broadcast].map { try passes(guest, wire, Frame.make(to: $0)) } }
         #expect(try guest.mode(0, false) == 0)
         #expect(try seen() == [true, false, false, true])
@@ -48,8 +48,8 @@ import Testing
         #expect(guest.device { $0.pairs[0].receiver.filteredPackets.load(ordering: .relaxed) } > 0)
     }
 
-    @Test func addressTables_andTheOwnAddress() throws {
-        let (guest, wire) = try guest()
+    @Test(arguments: Wire.Kind.allCases) func addressTables_andTheOwnAddress(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind)
         #expect(try guest.mode(0, false) == 0)
         #expect(try guest.control([1, 0] + NetGuest.table([Frame.other]) + NetGuest.table([Frame.multicast])) == 0)
         #expect(try passes(guest, wire, Frame.make(to: Frame.other)))
@@ -67,8 +67,8 @@ import Testing
         #expect(guest.config(5, 1) == 0x56)
     }
 
-    @Test func tables_beyondTheLimitHoldEverything() throws {
-        let (guest, wire) = try guest()
+    @Test(arguments: Wire.Kind.allCases) func tables_beyondTheLimitHoldEverything(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind)
         #expect(try guest.mode(0, false) == 0)
         let unicast = (0..<64).map { MACAddress(bits: 0x0200_0000_0000 + UInt64($0)) }
         #expect(try guest.control([1, 0] + NetGuest.table(unicast) + NetGuest.table([])) == 0)
@@ -84,8 +84,8 @@ import Testing
         #expect(try !passes(guest, wire, Frame.make(to: MACAddress(bits: 0x0100_5e00_0077))))
     }
 
-    @Test func vlans_areThoseThatWereAdded() throws {
-        let (guest, wire) = try guest()
+    @Test(arguments: Wire.Kind.allCases) func vlans_areThoseThatWereAdded(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind)
         #expect(try guest.mode(0, false) == 0)
         #expect(try passes(guest, wire, Frame.make()))
         #expect(try passes(guest, wire, Frame.make(vlan: 0)))
@@ -101,8 +101,8 @@ import Testing
         }
     }
 
-    @Test func vlans_areNotFilteredWithoutTheFeature() throws {
-        let (guest, wire) = try guest(without: NetFeature.controlVLAN)
+    @Test(arguments: Wire.Kind.allCases) func vlans_areNotFilteredWithoutTheFeature(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind, without: NetFeature.controlVLAN)
         #expect(try guest.mode(0, false) == 0)
         #expect(try passes(guest, wire, Frame.make(vlan: 7)))
         #expect(try guest.control([2, 0, 7, 0]) == 1)
@@ -117,8 +117,8 @@ import Testing
         #expect(guest.config(0, 1) == 0x52)
     }
 
-    @Test func control_piecesOfAnySizeAreTheSame() throws {
-        let (guest, wire) = try guest()
+    @Test(arguments: Wire.Kind.allCases) func control_piecesOfAnySizeAreTheSame(kind: Wire.Kind) throws {
+        let (guest, wire) = try guest(kind)
         let queue = guest.controlIndex
         let command: [UInt8] = [1, 0] + NetGuest.table([Frame.other, Frame.own]) + NetGuest.table([Frame.multicast])
         try guest.memory.write(at: NetGuest.command, bytes: command)

@@ -19,8 +19,10 @@ import Testing
 
     // MARK: 5. Receiving never stalls (CVE-2020-16843)
 
-    @Test(arguments: [true, false], [1, 2, 7, 64]) func class5_floodWithFewBuffers_neverStalls(eventIndex: Bool, buffers: Int) throws {
-        let wire = try Wire()
+    @Test(arguments: [true, false], [(1, Wire.Kind.tap), (2, .tap), (7, .tap), (64, .tap), (1, .stream), (2, .stream), (7, .stream), (64, .stream)])
+    func class5_floodWithFewBuffers_neverStalls(eventIndex: Bool, variant: (buffers: Int, kind: Wire.Kind)) throws {
+        let buffers = variant.buffers
+        let wire = try Wire(variant.kind)
         let guest = try NetGuest([wire])
         try guest.start(without: eventIndex ? 0 : VirtioFeature.eventIndex)
         for index in 0..<buffers { try guest.add(0, [.writable(guest.receiveBuffer(index, 2048), 2048)], head: UInt16(index)) }
@@ -30,6 +32,7 @@ import Testing
         var idle = 0
         while received < 3000, idle < 50 {
             while sent < 3000, wire.send(Frame.make(64, seed: UInt8(sent & 0xff))) { sent += 1 }
+            wire.flush()
             guest.loop.runOnce(timeoutMilliseconds: 0)
             let used = try guest.newUsed(0)
             idle = used.isEmpty ? idle + 1 : 0
@@ -44,10 +47,10 @@ import Testing
         #expect(received == 3000)
     }
 
-    @Test(arguments: [true, false]) func class5_driverAndDeviceOnTheirOwnThreads_neverStall(eventIndex: Bool) throws {
+    @Test(arguments: [true, false], Wire.Kind.allCases) func class5_driverAndDeviceOnTheirOwnThreads_neverStall(eventIndex: Bool, kind: Wire.Kind) throws {
         let loops = try Loops()
         defer { loops.stop() }
-        let wire = try Wire()
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire], loops: NetLoops(rx: loops.first, tx: loops.second))
         try guest.start(without: eventIndex ? 0 : VirtioFeature.eventIndex)
         for index in 0..<8 { try guest.add(0, [.writable(guest.receiveBuffer(index, 2048), 2048)], head: UInt16(index)) }
@@ -58,6 +61,10 @@ import Testing
             var sent = 0
             while sent < total, !isDone.load(ordering: .relaxed) {
                 if wire.send(Frame.make(60)) { sent += 1 } else { sched_yield() }
+            }
+            while !isDone.load(ordering: .relaxed) {
+                wire.flush()
+                sched_yield()
             }
         }
         var received = 0
@@ -88,8 +95,8 @@ import Testing
 
     // MARK: 28. Others come first (Firecracker issue 5260)
 
-    @Test func class28_receiveFlood_isABoundedPiecePerWake() throws {
-        let wire = try Wire()
+    @Test(arguments: Wire.Kind.allCases) func class28_receiveFlood_isABoundedPiecePerWake(kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
         let guest = try NetGuest([wire])
         try guest.start()
         try guest.post(250)
@@ -115,8 +122,8 @@ import Testing
         }
     }
 
-    @Test func class28_ringOfBuffersThatAreNone_isABoundedPiecePerWake() throws {
-        let guest = try NetGuest([Wire()])
+    @Test(arguments: Wire.Kind.allCases) func class28_ringOfBuffersThatAreNone_isABoundedPiecePerWake(kind: Wire.Kind) throws {
+        let guest = try NetGuest([Wire(kind)])
         try guest.start()
         try guest.writeTable([.writable(NetGuest.data, 3)], at: guest.place(0))
         for _ in 0..<256 { try guest.offer(0, head: 0) }
@@ -127,13 +134,13 @@ import Testing
 
     // MARK: 11. Nothing is touched after the end (Cloud Hypervisor issue 7955)
 
-    @Test func class11_replacedTenThousandTimes_leaksNothing() throws {
+    @Test(arguments: Wire.Kind.allCases) func class11_replacedTenThousandTimes_leaksNothing(kind: Wire.Kind) throws {
         let guest = try NetGuest()
         try guest.start()
         try guest.post(64)
         var last: Wire?
         for round in 0..<10_000 {
-            let wire = try Wire()
+            let wire = try Wire(kind)
             guest.device { $0.replaceBackend(NetGuest.backend([wire])) }
             wire.giveAway()
             if let last { try #require(last.isClosed) }
@@ -152,11 +159,11 @@ import Testing
         #expect(last?.isClosed == true)
     }
 
-    @Test func class11_replacedAndResetUnderFlood_neverTouchesGuestMemoryAfterwards() throws {
+    @Test(arguments: Wire.Kind.allCases) func class11_replacedAndResetUnderFlood_neverTouchesGuestMemoryAfterwards(kind: Wire.Kind) throws {
         let loops = try Loops()
         defer { loops.stop() }
         let guest = try NetGuest(loops: NetLoops(rx: loops.first, tx: loops.second))
-        let wires = try (0..<4).map { _ in try Wire() }
+        let wires = try (0..<4).map { _ in try Wire(kind) }
         let isDone = Atomic<Bool>(false)
         let sender = try OSThread.start(name: "wire") {
             while !isDone.load(ordering: .relaxed) {

@@ -1,5 +1,6 @@
 internal import CTap
 internal import Glibc
+internal import LinuxSys
 
 /// Frames on their way into a stream, as one sendmsg(2) takes them: of each its length, and its pieces in the driver's buffers.
 @safe

@@ -1,3 +1,5 @@
+internal import LinuxSys
+
 /// For a queue that changes hands between this process and a back end such as vhost, which keeps the indices itself meanwhile.
 extension SplitQueue {
     /// Index of the next available entry.

@@ -6,30 +6,83 @@ import LinuxSys
 import Synchronization
 @testable import Virtio
 
-/// The far end of a tap: what the host's network would see. Sockets play the tap, one packet a message, header first.
+/// The far end of a back end: what the host's network would see. Sockets play the tap, one packet a message, header first; or they are streams, whose frames have
+/// lengths and no headers, which are added here so that tests need not know.
 final class Wire: Sendable {
+    enum Kind: CaseIterable, Sendable { case tap, stream }
+
+    let kind: Kind
     let far: OwnedFD
+    /// Frames of a stream that have come in part.
+    private let received = Mutex<[UInt8]>([])
+    /// Frames for a stream that have gone in part.
+    private let unfinished = Mutex<[UInt8]>([])
+    private let link: Mutex<StreamLink?>
     private let near: Mutex<TapQueue?>
     /// Until `giveAway`.
     var queue: TapQueue { near.withLock { $0! } }
     /// The near end has no owner but the device.
-    func giveAway() { near.withLock { $0 = nil } }
-
-    init(sendBuffer: Int32? = nil) throws {
-        var ends: [Int32] = [-1, -1]
-        let kind = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw Errno(errno) }
-        far = OwnedFD(adopting: ends[0])
-        let near = OwnedFD(adopting: ends[1])
-        if var size = sendBuffer { setsockopt(near.raw, SOL_SOCKET, SO_SNDBUF, &size, 4) }
-        self.near = Mutex(try TapQueue(near))
+    func giveAway() {
+        near.withLock { $0 = nil }
+        link.withLock { $0 = nil }
     }
+
+    init(_ kind: Kind = .tap, sendBuffer: Int32? = nil) throws {
+        self.kind = kind
+        let (far, near) = try Self.ends(kind == .tap ? SOCK_SEQPACKET : SOCK_STREAM, sendBuffer: sendBuffer)
+        self.far = OwnedFD(adopting: far)
+        if kind == .tap {
+            self.near = Mutex(try TapQueue(OwnedFD(adopting: near)))
+            link = Mutex(nil)
+        } else {
+            self.near = Mutex(nil)
+            // On a loop that nobody runs: the end of the connection goes unnoticed.
+            let link = StreamLink(StreamOptions(netdev: "net0", address: .descriptor(near)), loop: try EventLoop(), changed: { _ in })
+            try link.open()
+            self.link = Mutex(link)
+        }
+    }
+
+    /// Two ends of a socket, non-blocking. `sendBuffer` is the second one's.
+    static func ends(_ type: __socket_type, sendBuffer: Int32? = nil) throws -> (far: Int32, near: Int32) {
+        var ends: [Int32] = [-1, -1]
+        let kind = Int32(type.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw Errno(errno) }
+        if var size = sendBuffer { setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, 4) }
+        return (ends[0], ends[1])
+    }
+
+    var streamBackend: NetBackend? { link.withLock { $0.map { NetBackend(name: "net0", .stream($0)) } } }
 
     /// False when the tap's queue is full.
     @discardableResult
     func send(_ frame: [UInt8], header: [UInt8] = [UInt8](repeating: 0, count: 12)) -> Bool {
-        let bytes = header + frame
-        return write(far.raw, bytes, bytes.count) == bytes.count
+        guard kind == .stream else { return put(header + frame) == header.count + frame.count }
+        flush()
+        return unfinished.withLock { rest in
+            guard rest.isEmpty else { return false }
+            let bytes = Self.framed(frame)
+            let sent = put(bytes)
+            if sent > 0 { rest = Array(bytes[sent...]) }
+            return sent > 0
+        }
+    }
+
+    static func framed(_ frame: [UInt8]) -> [UInt8] {
+        let count = UInt32(frame.count)
+        return (0..<4).map { UInt8(truncatingIfNeeded: count >> UInt32(24 - 8 * $0)) } + frame
+    }
+
+    /// What the socket took.
+    @discardableResult
+    func put(_ bytes: [UInt8]) -> Int { write(far.raw, bytes, bytes.count) }
+
+    /// Sends what is left of frames that have been sent in part.
+    func flush() {
+        unfinished.withLock { rest in
+            let sent = rest.isEmpty ? 0 : put(rest)
+            if sent > 0 { rest.removeFirst(sent) }
+        }
     }
 
     /// All descriptors of the near end are closed.
@@ -44,9 +97,31 @@ final class Wire: Sendable {
 
     /// The next packet that the guest sent, with its header.
     func receive() -> [UInt8]? {
+        if kind == .stream { return frame().map { [UInt8](repeating: 0, count: 12) + $0 } }
         var bytes = [UInt8](repeating: 0, count: 70000)
         let count = read(far.raw, &bytes, bytes.count)
         return count > 0 ? Array(bytes[..<count]) : nil
+    }
+}
+
+extension Wire {
+    /// The next whole frame.
+    private func frame() -> [UInt8]? {
+        var piece = [UInt8](repeating: 0, count: 70000)
+        return received.withLock { bytes in
+            while true {
+                if bytes.count >= 4 {
+                    let length = bytes[..<4].reduce(0) { $0 << 8 | Int($1) }
+                    if bytes.count >= 4 + length {
+                        defer { bytes.removeFirst(4 + length) }
+                        return Array(bytes[4..<4 + length])
+                    }
+                }
+                let count = read(far.raw, &piece, piece.count)
+                guard count > 0 else { return nil }
+                bytes += piece[..<count]
+            }
+        }
     }
 }
 
@@ -89,16 +164,17 @@ final class NetGuest: Driver {
 
     init(
         _ wires: [Wire] = [], pairs: Int = 1, multiqueue: Bool = false, hasUFO: Bool = false, queueSize: UInt16 = 256, vhost: [VhostNet] = [], hasEvent: Bool = false,
-        loops: NetLoops? = nil, isAttached: Bool = false
+        loop: EventLoop? = nil, backend: NetBackend? = nil, loops: NetLoops? = nil, isAttached: Bool = false
     ) throws {
         space = AddressSpace(name: "memory", size: 1 << 40)
         try space.root.add(try Region.ram(name: "ram", size: Self.ramSize, memory: try HostMemory.anonymous(size: Self.ramSize)), at: 0)
-        loop = try EventLoop()
+        self.loop = try loop ?? EventLoop()
+        let loop = self.loop
         line = TestInterruptLine(gsi: 5, hasEvent: hasEvent)
         self.pairs = pairs
         let options = NetOptions(mac: Frame.own, queuePairs: pairs, queueSize: queueSize, offersMultiqueue: multiqueue)
         let device = VirtioNet(
-            options: options, backend: Self.backend(wires, hasUFO: hasUFO, vhost: vhost), loops: loops ?? NetLoops(rx: loop, tx: loop))
+            options: options, backend: backend ?? Self.backend(wires, hasUFO: hasUFO, vhost: vhost), loops: loops ?? NetLoops(rx: loop, tx: loop))
         if isAttached {
             // Watched by the loop, as in a machine.
             let ports = AddressSpace(name: "ports", size: 1 << 16)
@@ -111,7 +187,8 @@ final class NetGuest: Driver {
     }
 
     static func backend(_ wires: [Wire], hasUFO: Bool = false, vhost: [VhostNet] = []) -> NetBackend? {
-        wires.isEmpty ? nil : NetBackend(name: "net0", interface: "wire", queues: wires.map(\.queue), hasUFO: hasUFO, isMultiQueue: false, vhost: vhost)
+        if let wire = wires.first, wire.kind == .stream { return wire.streamBackend }
+        return wires.isEmpty ? nil : NetBackend(name: "net0", interface: "wire", queues: wires.map(\.queue), hasUFO: hasUFO, isMultiQueue: false, vhost: vhost)
     }
 
     func device<R>(_ body: (VirtioNet) -> sending R) -> R { transport.update(VirtioNet.self, body)! }

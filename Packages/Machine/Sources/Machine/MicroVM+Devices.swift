@@ -132,10 +132,9 @@ extension MicroVM {
 
     /// With the descriptors that the program inherited.
     func openBackend(_ netdev: VmConfig.Netdev) throws(MachineError) -> NetBackend {
-        guard case .tap(let tap) = netdev.backend else { throw .noBackend(device: netdev.id, backend: netdev.id) }
         // Both before either is let go: what cannot be used is closed.
-        var descriptors = try inherited(tap.descriptors, netdev)
-        var vhostDescriptors = try inherited(tap.vhostDescriptors, netdev)
+        var descriptors = try inherited(netdev.descriptors, netdev)
+        var vhostDescriptors = try inherited(netdev.vhostDescriptors, netdev)
         return try openBackend(netdev, descriptors: descriptors.takeNumbers(), vhostDescriptors: vhostDescriptors.takeNumbers())
     }
 
@@ -151,11 +150,14 @@ extension MicroVM {
 
     /// The numbers are the back end's from here on, also when it throws.
     func openBackend(_ netdev: VmConfig.Netdev, descriptors: [Int32], vhostDescriptors: [Int32]) throws(MachineError) -> NetBackend {
-        guard case .tap(let tap) = netdev.backend else { throw .noBackend(device: netdev.id, backend: netdev.id) }
-        let vhost: TapOptions.Vhost = !tap.vhost ? .off : vhostDescriptors.isEmpty ? .open : .descriptors(vhostDescriptors)
-        let options = TapOptions(
-            netdev: netdev.id, name: tap.interface, path: tap.path, descriptors: descriptors, queues: netdev.queues, vhost: vhost)
-        return try lift(MachineError.network) { () throws(NetError) in try NetBackend.openTap(options) }
+        switch netdev.backend {
+        case .tap(let tap):
+            let vhost: TapOptions.Vhost = !tap.vhost ? .off : vhostDescriptors.isEmpty ? .open : .descriptors(vhostDescriptors)
+            let options = TapOptions(
+                netdev: netdev.id, name: tap.interface, path: tap.path, descriptors: descriptors, queues: netdev.queues, vhost: vhost)
+            return try lift(MachineError.network) { () throws(NetError) in try NetBackend.openTap(options) }
+        case .stream(let stream): return try openStream(netdev.id, stream, descriptors)
+        }
     }
 
     // MARK: Others

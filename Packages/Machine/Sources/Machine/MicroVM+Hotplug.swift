@@ -149,7 +149,7 @@ extension MicroVM {
         change(transport, VirtioNet.self) { $0.setLink(up: up) }
     }
 
-    private func networkTransport(_ device: String) -> VirtioMMIODevice? {
+    func networkTransport(_ device: String) -> VirtioMMIODevice? {
         networkSlots.first { $0.occupant?.device == device }?.transport
             ?? fixedDevices.first { $0.info.id == device && $0.info.driver == "virtio-net-device" }?.transport
     }
@@ -157,7 +157,7 @@ extension MicroVM {
     // MARK: Parts
 
     /// Changes a device and tells the guest.
-    private func change<Device: VirtioDevice>(_ transport: VirtioMMIODevice, _ type: Device.Type, _ body: (Device) -> sending Void) {
+    func change<Device: VirtioDevice>(_ transport: VirtioMMIODevice, _ type: Device.Type, _ body: (Device) -> sending Void) {
         transport.update(type, body)
         transport.configurationChanged()
     }

@@ -122,4 +122,47 @@ import Virtio
         machine.shutDown()
         machine.shutDown()
     }
+
+    @Test func streamsOfASocket_comeAndGo() throws {
+        let fixture = try Fixture()
+        let machine = try fixture.started()
+        defer { machine.shutDown() }
+        func isLinkUp() -> Bool { machine.networkSlots[0].transport.read(offset: 0x106, size: 2) == 1 }
+        func run(until condition: () -> Bool) -> Bool {
+            for _ in 0..<2000 where !condition() { machine.loop.runOnce(timeoutMilliseconds: 5) }
+            return condition()
+        }
+        let path = "/tmp/machine-stream-\(getpid()).sock"
+        var stream = VmConfig.Netdev.Stream(address: .unix(path: path))
+        stream.reconnect = 10
+        let netdev = VmConfig.Netdev(id: "net", backend: .stream(stream))
+        var once = stream
+        once.reconnect = 0
+        #expect(message { try machine.addNetdev(VmConfig.Netdev(id: "net", backend: .stream(once)), descriptors: [], vhostDescriptors: []) }
+            == "-netdev net: cannot connect to '\(path)': No such file or directory")
+        try machine.addNetdev(netdev, descriptors: [], vhostDescriptors: [])
+        try machine.addDevice(.net(VmConfig.VirtioNet(id: "nic", netdev: "net"), slot: 0))
+        #expect(!isLinkUp())
+        let listener = try StreamSocket.listen(path: path)
+        defer { try? SysFile.remove(path) }
+        #expect(run { isLinkUp() })
+        try machine.setLink("nic", up: false)
+        #expect(!isLinkUp())
+        try machine.setLink("nic", up: true)
+        #expect(isLinkUp())
+        do { _ = try StreamSocket.accept(listener) }
+        #expect(run { !isLinkUp() })
+        #expect(run { isLinkUp() })
+        try machine.removeDevice("nic")
+        try machine.removeNetdev("net")
+        let told = fixture.events.all.filter { if case .deviceDeleted = $0 { false } else { true } }
+        #expect(told.suffix(3) == [.streamConnected(id: "net", .unix(path: path)), .streamDisconnected(id: "net"), .streamConnected(id: "net", .unix(path: path))])
+        // A peer that is there, given as a descriptor.
+        let gift = try Gift()
+        let given = VmConfig.Netdev(id: "given", backend: .stream(VmConfig.Netdev.Stream(address: .descriptor(.number(gift.number)))))
+        try machine.addNetdev(given, descriptors: [gift.number], vhostDescriptors: [])
+        #expect(!gift.isClosed)
+        try machine.removeNetdev("given")
+        #expect(gift.isClosed)
+    }
 }

@@ -5,9 +5,8 @@ import Testing
 
 private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmConfig.Netdev.Tap) {
     let netdev = try #require(try parse(["-initrd", "i", "-netdev", value]).netdevs.first)
-    switch netdev.backend {
-    case .tap(let tap): return (netdev, tap)
-    }
+    guard case .tap(let tap) = netdev.backend else { throw CommandLineError.conflict("no tap") }
+    return (netdev, tap)
 }
 
 @Suite struct CommandLineNetworkTests {

@@ -127,6 +127,10 @@ import Testing
             (.shutdown(.guestShutdown), "SHUTDOWN", ["guest": true, "reason": "guest-shutdown"]),
             (.shutdown(.signal(15)), "SHUTDOWN", ["guest": false, "reason": "Guest shutdown by signal 15"]),
             (.deviceDeleted(id: "net1", path: "/machine/peripheral/net1"), "DEVICE_DELETED", ["device": "net1", "path": "/machine/peripheral/net1"]),
+            (.streamConnected(id: "n", .unix(path: "/p")), "NETDEV_STREAM_CONNECTED", ["netdev-id": "n", "addr": ["type": "unix", "path": "/p"]]),
+            (.streamConnected(id: "n", .inet(host: "::1", port: 8)), "NETDEV_STREAM_CONNECTED",
+             ["netdev-id": "n", "addr": ["type": "inet", "host": "::1", "port": "8"]]),
+            (.streamDisconnected(id: "n"), "NETDEV_STREAM_DISCONNECTED", ["netdev-id": "n"]),
             (.shutdown(.failure("vCPU 0: \"bad\"")), "SHUTDOWN", ["guest": false, "reason": "vCPU 0: \"bad\""]),
         ]
         for (event, name, data) in events {

@@ -105,4 +105,34 @@ import Testing
         #expect(desk.say("block-commit", #"{"device":"d"}"#) == "GenericError: block-commit: 'd' is a raw image and has no backing image to commit to")
         #expect(desk.say("human-monitor-command", #"{"command-line":"info  snapshots"}"#) == #""There is no snapshot available.\r\n""#)
     }
+
+    @Test(arguments: [
+        (#""addr":{"type":"unix","path":"/run/p"},"reconnect":2"#, VmConfig.Netdev.Stream.Address.unix(path: "/run/p"), false, 2000 as UInt32),
+        (#""addr":{"type":"unix","path":"/run/p"},"server":true"#, .unix(path: "/run/p"), true, 0),
+        (#""addr":{"type":"inet","host":"::1","port":"80"},"server":false,"reconnect-ms":7"#, .inet(host: "::1", port: 80), false, 7),
+        (#""addr":{"type":"inet","host":"127.0.0.1","port":80}"#, .inet(host: "127.0.0.1", port: 80), false, 0),
+    ])
+    func netdevAdd_ofTypeStream(_ arguments: String, _ address: VmConfig.Netdev.Stream.Address, _ isServer: Bool, _ reconnect: UInt32) {
+        let desk = Desk()
+        #expect(desk.say("netdev_add", "{\"id\":\"n\",\"type\":\"stream\",\(arguments)}") == "{}")
+        var stream = VmConfig.Netdev.Stream(address: address)
+        stream.isServer = isServer
+        stream.reconnect = reconnect
+        #expect(desk.machine.netdevs == [VmConfig.Netdev(id: "n", backend: .stream(stream))])
+    }
+
+    @Test(arguments: [
+        (#""type":"stream""#, "'addr.type' is missing"),
+        (#""type":"stream","addr":{"type":"unix"}"#, "'addr.path' is missing"),
+        (#""type":"stream","addr":{"path":"p"}"#, "argument 'addr.type' is missing"),
+        (#""type":"stream","addr":{"type":"unix","path":"p","port":1}"#, "'addr.port' does not go with 'addr.type' unix"),
+        (#""type":"stream","addr":{"type":"fd","str":"none"}"#, "no descriptor is named 'none'"),
+        (#""type":"stream","addr":{"type":"unix","path":"p"},"ifname":"t""#, "argument 'ifname' does not go with type stream"),
+        (#""type":"tap","ifname":"t","server":true"#, "argument 'server' does not go with type tap"),
+        (#""type":"stream","addr":{"type":"unix","path":"p"},"server":true,"reconnect":1"#, "'reconnect' and 'server' exclude each other"),
+        (#""type":"stream","addr":{"type":"inet","host":"a","port":0}"#, "argument 'addr.port' must be a whole number from 1 to 65535, plain or as a string"),
+    ])
+    func netdevAdd_ofTypeStream_wrong(_ arguments: String, _ expected: String) {
+        #expect(Desk().say("netdev_add", "{\"id\":\"n\",\(arguments)}") == "GenericError: netdev_add: \(expected)")
+    }
 }

@@ -105,6 +105,7 @@ import Testing
     @Test func events_haveTheTypesOfTheirData() throws {
         let events: [MachineEvent] = [
             .stop, .resume, .powerdown, .reset(guest: true), .shutdown(.guestShutdown), .deviceDeleted(id: "d", path: "/machine/peripheral/d"),
+            .streamConnected(id: "d", .unix(path: "/p")), .streamDisconnected(id: "d"),
         ]
         var seen: [String] = []
         for event in events {

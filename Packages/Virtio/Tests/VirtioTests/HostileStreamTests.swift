@@ -72,8 +72,7 @@ import Testing
 
     @Test func class24_headersAndFramesInPart_waitAndCostNothing() throws {
         let (stream, peer) = try started()
-        for bytes in [[0], [0, 0], [0], Array(Frame.make(60).prefix(30))] {
-            // The first three are a length of 60 with the byte that follows.
+        for bytes in [[0], [0, 0], [60], Array(Frame.make(60).prefix(30))] {
             peer.put(bytes)
             stream.guest.run()
             #expect(try stream.guest.newUsed(0).isEmpty)

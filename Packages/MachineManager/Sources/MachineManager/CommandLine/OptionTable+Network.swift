@@ -2,6 +2,7 @@ extension OptionTable {
     static var network: [OptionSpec] {
         let variants = [
             OptionVariant("tap", "tap of the host; needs one of ifname, fd, fds and path", tap),
+            OptionVariant("stream", "stream socket to another process, such as passt; needs no privileges", stream),
             OptionVariant(unsupported: "vhost-user"),
         ]
         return [option(.netdev, "netdev", .many, .variants(what: "type", variants), "what a network device is connected to")]
@@ -20,6 +21,21 @@ extension OptionTable {
             ParameterSpec("vhostfd", .descriptor, "open descriptor of /dev/vhost-net; needs vhost=on"),
             ParameterSpec("vhostfds", .descriptors, "open descriptors, one for each queue pair; needs vhost=on"),
             ParameterSpec("macnat", .onlyOff),
+        ]
+    }
+
+    /// QMP's netdev_add keeps the same rules.
+    static var stream: [ParameterSpec] {
+        [
+            ParameterSpec("id", .text(OptionLimit.text), required: true),
+            ParameterSpec("addr.type", .choice(["unix", "inet", "fd"], later: []), required: true, "kind of address"),
+            ParameterSpec("addr.path", .path(OptionLimit.socketPath), "Unix socket"),
+            ParameterSpec("addr.host", .text(OptionLimit.text), "numeric address of a TCP socket"),
+            ParameterSpec("addr.port", .integer(1...65535), "port of a TCP socket"),
+            ParameterSpec("addr.str", .descriptor, "open descriptor of a stream socket"),
+            ParameterSpec("server", .onOff, "listen; default off: connect"),
+            ParameterSpec("reconnect", .integer(0...UInt64(VmConfig.maximumReconnectSeconds)), "seconds between attempts to find the peer; default 0: none"),
+            ParameterSpec("reconnect-ms", .integer(0...UInt64(VmConfig.maximumReconnectSeconds * 1000)), "the same in milliseconds"),
         ]
     }
 }

@@ -59,6 +59,12 @@ func isIPv4Address(_ text: String) -> Bool {
         }
 }
 
+/// Hexadecimal groups with colons between, as far as they can be told from a name; the rest is for whoever uses the address (inet_pton(3)).
+func isIPv6Address(_ text: String) -> Bool {
+    text.utf8.contains(UInt8(ascii: ":")) && text.utf8.count <= 45
+        && text.utf8.allSatisfy { UnicodeScalar($0).properties.isASCIIHexDigit || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") }
+}
+
 /// What the kernel takes for the name of an interface (dev_valid_name: no slash, colon or white space), and no control characters.
 func isInterfaceName(_ text: String) -> Bool {
     guard text != ".", text != "..", (1...OptionLimit.interface).contains(text.utf8.count) else { return false }

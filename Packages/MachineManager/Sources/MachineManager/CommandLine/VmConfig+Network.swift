@@ -1,4 +1,7 @@
 extension VmConfig {
+    /// What QEMU's number of milliseconds holds.
+    static let maximumReconnectSeconds = UInt32.max / 1000
+
     /// A descriptor that this process has from another one.
     public enum Descriptor: Equatable, Sendable {
         /// It was open when the program started.
@@ -11,6 +14,7 @@ extension VmConfig {
     public struct Netdev: Equatable, Sendable {
         public enum Backend: Equatable, Sendable {
             case tap(Tap)
+            case stream(Stream)
         }
 
         /// A tap of the host: found by `interface`, made by opening `path`, or given as open descriptors, one for each queue pair.
@@ -26,6 +30,25 @@ extension VmConfig {
             public var vhostDescriptors: [Descriptor] = []
 
             public init() {}
+        }
+
+        /// Frames over a stream socket to another process.
+        public struct Stream: Equatable, Sendable {
+            public enum Address: Equatable, Sendable {
+                case unix(path: String)
+                /// `host` is a numeric IPv4 or IPv6 address.
+                case inet(host: String, port: UInt16)
+                /// A socket that is open: connected, or listening when `isServer` is set.
+                case descriptor(Descriptor)
+            }
+
+            public var address: Address
+            /// Listens; else it connects.
+            public var isServer = false
+            /// Milliseconds between attempts of a client to find its peer; 0: none after the first.
+            public var reconnect: UInt32 = 0
+
+            public init(address: Address) { self.address = address }
         }
 
         public var id: String

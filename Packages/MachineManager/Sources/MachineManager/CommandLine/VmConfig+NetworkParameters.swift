@@ -1,6 +1,10 @@
 extension VmConfig.Netdev {
-    /// The parameters of `-netdev tap`, by whatever way they came.
+    /// The parameters of `-netdev`.
     init(_ list: ParameterList) throws(CommandLineError) {
+        if list.variant == "stream" { try self.init(stream: list) } else { try self.init(tap: list) }
+    }
+
+    private init(tap list: ParameterList) throws(CommandLineError) {
         var tap = Tap()
         tap.interface = list.text("ifname")
         tap.path = list.text("path")
@@ -27,9 +31,31 @@ extension VmConfig.Netdev {
         self.init(id: list.text("id") ?? "", queues: pairs, backend: .tap(tap))
     }
 
+    private init(stream list: ParameterList) throws(CommandLineError) {
+        var stream = Stream(address: try Stream.Address(list))
+        stream.isServer = list.bool("server", default: false)
+        switch (list.number("reconnect"), list.number("reconnect-ms")) {
+        case (_?, _?): throw list.excludes("reconnect", "reconnect-ms")
+        case (let seconds?, nil): stream.reconnect = UInt32(clamping: seconds * 1000)
+        case (nil, let milliseconds): stream.reconnect = UInt32(clamping: milliseconds ?? 0)
+        }
+        if let shown = Self.given(["reconnect", "reconnect-ms"], list) {
+            if stream.isServer { throw list.excludes(shown, "server") }
+            if case .descriptor = stream.address, stream.reconnect > 0 {
+                throw list.invalid("\(list.label(shown)) needs an address; a descriptor cannot be connected again")
+            }
+        }
+        self.init(id: list.text("id") ?? "", backend: .stream(stream))
+    }
+
     /// What netdev_add says: the same limits as on the command line; descriptors may be names.
     init(command: String, _ arguments: [QMPParameter]) throws(CommandLineError) {
-        try self.init(ParameterList(command: command, arguments, for: OptionTable.tap))
+        try self.init(tap: ParameterList(command: command, arguments, for: OptionTable.tap))
+    }
+
+    /// As above, for type stream.
+    init(streamOf command: String, _ arguments: [QMPParameter]) throws(CommandLineError) {
+        try self.init(stream: ParameterList(command: command, arguments, for: OptionTable.stream))
     }
 
     private static func given(_ keys: [String], _ list: ParameterList) -> String? {
@@ -53,6 +79,30 @@ extension VmConfig.Netdev {
             }
             return found
         case (nil, nil): return []
+        }
+    }
+}
+
+extension VmConfig.Netdev.Stream.Address {
+    private static let parts = ["unix": ["addr.path"], "inet": ["addr.host", "addr.port"], "fd": ["addr.str"]]
+
+    /// `addr.type=` and what goes with it.
+    fileprivate init(_ list: ParameterList) throws(CommandLineError) {
+        let type = list.text("addr.type") ?? ""
+        let wanted = Self.parts[type] ?? []
+        for key in wanted where list[key] == nil { throw list.invalid("\(list.label(key)) is missing") }
+        for key in Self.parts.values.joined().sorted() where list[key] != nil && !wanted.contains(key) {
+            throw list.invalid("\(list.label(key)) does not go with \(list.label("addr.type", is: type))")
+        }
+        switch type {
+        case "unix": self = .unix(path: list.text("addr.path") ?? "")
+        case "inet":
+            let host = list.text("addr.host") ?? ""
+            guard isIPv4Address(host) || isIPv6Address(host) else {
+                throw list.invalid("\(list.label("addr.host")) must be a numeric IPv4 or IPv6 address, not \(quoted(host))")
+            }
+            self = .inet(host: host, port: UInt16(clamping: list.number("addr.port") ?? 0))
+        default: self = .descriptor(try list.descriptor("addr.str", (list.text("addr.str") ?? "")[...]))
         }
     }
 }

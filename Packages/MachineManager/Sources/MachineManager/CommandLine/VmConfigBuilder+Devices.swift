@@ -172,11 +172,19 @@ extension VmConfigBuilder {
             seen.append(number)
         }
         for netdev in config.netdevs {
-            guard case .tap(let tap) = netdev.backend else { continue }
-            for case .number(let number) in tap.descriptors + tap.vhostDescriptors { try take(number, "-netdev \(netdev.id)") }
+            for case .number(let number) in netdev.descriptors { try take(number, "-netdev \(netdev.id)") }
         }
         for case .vhostVsock(let device) in config.devices {
             if let number = device.descriptor { try take(number, "-device vhost-vsock-device") }
+        }
+    }
+}
+
+extension VmConfig.Netdev {
+    fileprivate var descriptors: [VmConfig.Descriptor] {
+        switch backend {
+        case .tap(let tap): tap.descriptors + tap.vhostDescriptors
+        case .stream(let stream): if case .descriptor(let descriptor) = stream.address { [descriptor] } else { [] }
         }
     }
 }

@@ -77,6 +77,9 @@ public enum MachineEvent: Equatable, Sendable {
     case shutdown(ShutdownReason)
     /// A device that a management client removed is gone. `path` is its place in QEMU's object tree: see `DeviceInfo.path(id:)`.
     case deviceDeleted(id: String, path: String)
+    /// The peer of a stream has been found, or has gone.
+    case streamConnected(id: String, VmConfig.Netdev.Stream.Address)
+    case streamDisconnected(id: String)
 }
 
 /// Why a machine ends.

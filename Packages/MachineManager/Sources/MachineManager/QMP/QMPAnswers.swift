@@ -97,6 +97,8 @@ enum QMPAnswers {
         case .reset: "RESET"
         case .shutdown: "SHUTDOWN"
         case .deviceDeleted: "DEVICE_DELETED"
+        case .streamConnected: "NETDEV_STREAM_CONNECTED"
+        case .streamDisconnected: "NETDEV_STREAM_DISCONNECTED"
         }
     }
 
@@ -106,6 +108,17 @@ enum QMPAnswers {
         case .reset(let guest): ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")]
         case .shutdown(let reason): ["guest": .bool(reason.isGuest), "reason": .string(text(reason))]
         case .deviceDeleted(let id, let path): ["device": .string(id), "path": .string(path)]
+        case .streamConnected(let id, let address): ["netdev-id": .string(id), "addr": data(address)]
+        case .streamDisconnected(let id): ["netdev-id": .string(id)]
+        }
+    }
+
+    private static func data(_ address: VmConfig.Netdev.Stream.Address) -> JSONValue {
+        switch address {
+        case .unix(let path): ["type": "unix", "path": .string(path)]
+        case .inet(let host, let port): ["type": "inet", "host": .string(host), "port": .string(String(port))]
+        case .descriptor(.number(let number)): ["type": "fd", "str": .string(String(number))]
+        case .descriptor(.name(let name)): ["type": "fd", "str": .string(name)]
         }
     }
 

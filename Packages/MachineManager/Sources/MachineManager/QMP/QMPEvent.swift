@@ -5,6 +5,14 @@ struct QMPEvent: Sendable {
 
     private static var end: [QMPMember] { [.required("guest", .boolean), .required("reason", .text)] }
 
+    /// As QEMU's SocketAddress.
+    private static var socketAddress: QMPType {
+        .object([
+            .required("type", .choice(["unix", "inet", "fd"])), .optional("path", .text), .optional("host", .text), .optional("port", .text),
+            .optional("str", .text),
+        ])
+    }
+
     static var all: [QMPEvent] {
         [
             QMPEvent(name: "STOP", data: []),
@@ -13,6 +21,8 @@ struct QMPEvent: Sendable {
             QMPEvent(name: "RESET", data: end),
             QMPEvent(name: "SHUTDOWN", data: end),
             QMPEvent(name: "DEVICE_DELETED", data: [.required("device", .text), .required("path", .text)]),
+            QMPEvent(name: "NETDEV_STREAM_CONNECTED", data: [.required("netdev-id", .text), .required("addr", socketAddress)]),
+            QMPEvent(name: "NETDEV_STREAM_DISCONNECTED", data: [.required("netdev-id", .text)]),
         ]
     }
 }

@@ -27,10 +27,11 @@ extension GuestMemory {
         return released
     }
 
-    /// The same of a piece that `hostRange` gave, or a part of it.
+    /// The same of `count` bytes by their address in this process: a piece that `hostRange` gave, or a part of it. What is not one piece of writable RAM is
+    /// refused (`notRAM`, with that address).
     @discardableResult
-    public func release(_ range: HostRange) throws(GuestMemoryError) -> UInt64 {
-        guard let piece = releasable(at: range) else { throw .notRAM(address: UInt64(range.address)) }
+    public func release(hostAddress address: UInt, count: Int) throws(GuestMemoryError) -> UInt64 {
+        guard let piece = releasable(hostAddress: address, count: count) else { throw .notRAM(address: UInt64(address)) }
         return try piece.release()
     }
 
@@ -73,8 +74,8 @@ extension GuestMemory {
         return unsafe Releasable(address: piece.address, count: piece.count, method: ram.pointee.release, pageSize: ram.pointee.pageSize)
     }
 
-    private func releasable(at range: HostRange) -> Releasable? {
-        guard range.count > 0 else { return nil }
+    private func releasable(hostAddress address: UInt, count: Int) -> Releasable? {
+        guard count > 0 else { return nil }
         let ticket = publisher.gate.enter()
         defer { publisher.gate.leave(ticket) }
         let table = unsafe publisher.table
@@ -82,10 +83,10 @@ extension GuestMemory {
         for index in unsafe 0..<table.pointee.ram.count {
             let ram = unsafe table.pointee.ram[index]
             let size = ram.last &- ram.base
-            guard range.address >= ram.host, UInt64(range.address &- ram.host) <= size else { continue }
-            let skip = UInt64(range.address &- ram.host)
-            guard !ram.readOnly, UInt64(range.count &- 1) <= size &- skip else { return nil }
-            return Releasable(address: range.address, count: UInt64(range.count), method: ram.release, pageSize: ram.pageSize)
+            guard address >= ram.host, UInt64(address &- ram.host) <= size else { continue }
+            let skip = UInt64(address &- ram.host)
+            guard !ram.readOnly, UInt64(count &- 1) <= size &- skip else { return nil }
+            return Releasable(address: address, count: UInt64(count), method: ram.release, pageSize: ram.pageSize)
         }
         return nil
     }

@@ -108,9 +108,16 @@ import Testing
         let memory = try HostMemory.anonymous(size: 8 * page)
         let space = try filled(memory)
         let range = try space.memory.hostRange(at: 2 * page, count: 3 * page)
-        #expect(try space.memory.release(range) == 3 * page)
+        #expect(try space.memory.release(hostAddress: range.address, count: range.count) == 3 * page)
         #expect(try byte(space, 2 * page - 1) == 0x55 && byte(space, 2 * page) == 0 && byte(space, 5 * page) == 0x55)
         #expect(residentPages(memory) == 6)
+        // Beyond the end, and what wraps.
+        for count in [Int(7 * page), .max] {
+            #expect(throws: GuestMemoryError.notRAM(address: UInt64(range.address))) { try space.memory.release(hostAddress: range.address, count: count) }
+        }
+        for (address, count) in [(range.address, 0), (range.address, -1), (0, 4096), (.max, 1)] as [(UInt, Int)] {
+            #expect(throws: GuestMemoryError.notRAM(address: UInt64(address))) { try space.memory.release(hostAddress: address, count: count) }
+        }
     }
 
     /// Pages of the monitor itself must never be taken, whatever becomes of a range.
@@ -120,7 +127,7 @@ import Testing
         try space.root.add(region, at: 0)
         let range = try space.memory.hostRange(at: 0, count: Self.page)
         try space.root.remove(region)
-        #expect(throws: GuestMemoryError.notRAM(address: UInt64(range.address))) { try space.memory.release(range) }
+        #expect(throws: GuestMemoryError.notRAM(address: UInt64(range.address))) { try space.memory.release(hostAddress: range.address, count: range.count) }
     }
 
     @Test func privateFile_isLeftAsItIs_sinceItsOldBytesWouldShow() throws {

@@ -215,4 +215,25 @@ import Testing
         let vsock = try Machine { _ in try VhostVsock(guestCID: 3, kernel: try VhostKernel(port: FakeVhost())) }
         try vsock.run(seed: 6) { random in if random.below(4) == 0 { vsock.transport.drain() } }
     }
+
+    @Test(.timeLimit(.minutes(1))) func balloon() throws {
+        var made: BalloonHost?
+        let machine = try Machine { _ in
+            let device = try VirtioBalloon(memorySize: Self.ramSize, options: .init(reportsFreePages: true, auto: .init(bufferPercent: 20, interval: 5)))
+            made = device.host
+            return device
+        }
+        let host = try #require(made)
+        try machine.run(seed: 7) { random in
+            switch random.below(6) {
+            case 0: host.setSize(random.below(2 << 20))
+            case 1: machine.transport.configurationChanged()
+            case 2: host.pollingInterval = UInt32(random.below(3))
+            case 3: machine.transport.drain()
+            // What is due is asked for at once.
+            case 4: host.timer.arm(nanoseconds: 1)
+            default: _ = (host.actualSize, host.statistics)
+            }
+        }
+    }
 }

@@ -40,6 +40,9 @@ public final class SessionControl: Sendable {
     /// here adds to that notification; the queue is not notified after `activate`.
     public func handOver(_ index: Int) { transport?.handOver(index, session: session) }
 
+    /// The device has changed its configuration space by itself: the driver is told soon, on the transport's loop.
+    public func configurationChanged() { transport?.postConfigurationChange(session: session) }
+
     /// Sets DEVICE_NEEDS_RESET soon, on the transport's loop. Of several requests the first counts.
     public func requestReset(_ fault: QueueFault) { transport?.postReset(fault, session: session) }
 }

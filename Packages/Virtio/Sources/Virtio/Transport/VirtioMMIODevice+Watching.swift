@@ -113,7 +113,7 @@ extension VirtioMMIODevice {
         }
     }
 
-    // MARK: Resets asked for by other threads
+    // MARK: What a session asks for
 
     /// Any thread. Posted, because whoever asks may hold locks that come after the device's.
     func postReset(_ fault: QueueFault, session: UInt64) {
@@ -123,6 +123,12 @@ extension VirtioMMIODevice {
             return watching.placement?.loop
         }
         loop?.post { [weak self] in self?.serveResetRequest() }
+    }
+
+    /// Any thread.
+    func postConfigurationChange(session: UInt64) {
+        let loop = watching.withLock { $0.session == session ? $0.placement?.loop : nil }
+        loop?.post { [weak self] in self?.configurationChanged() }
     }
 
     /// On the event loop's thread.

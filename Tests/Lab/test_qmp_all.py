@@ -24,6 +24,9 @@ class EveryCommand(Session):
             ('query-stats-schemas', {}),
             ('qom-list', path), ('qom-list-types', {}), ('qom-get', {**path, 'property': 'type'}), ('device-list-properties', {'typename': 'virtio-blk-device'}),
 
+            ('balloon', {'value': 1 << 27}, 'DeviceNotActive'), ('query-balloon', {}, 'DeviceNotActive'), # there is none
+            ('qom-set', {**path, 'property': 'type', 'value': 'x'}, 'GenericError'),
+
             ('device_add', {'id': 'disk', 'driver': 'virtio-blk-mmio', 'addr': '1'}, 'GenericError'), # no such drive
             ('blockdev-add', {**node, 'driver': 'raw', 'file': {'driver': 'file', 'filename': image}, 'cache': {'direct': False}}),
             ('device_add', {'id': 'disk', 'driver': 'virtio-blk-mmio', 'addr': '1'}),

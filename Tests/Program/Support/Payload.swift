@@ -47,11 +47,18 @@ struct Payload {
 
     private static func littleEndian(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) } }
 
+    /// mov eax, address (zero-extended); mov dword [rax], value
+    func writeWord(_ value: UInt32, at address: UInt32) -> Payload { adding([0xb8] + Self.littleEndian(address) + [0xc7, 0x00] + Self.littleEndian(value)) }
+
     /// mov eax, address (zero-extended); mov eax, [rax]; then the four bytes on the serial port, lowest first.
     func printWord(at address: UInt32) -> Payload {
         let load = adding([0xb8] + Self.littleEndian(address) + [0x8b, 0x00, 0x66, 0xba, 0xf8, 0x03])
         return (0..<4).reduce(load) { payload, _ in payload.adding([0xee, 0xc1, 0xe8, 0x08]) }
     }
+
+    /// Takes a byte that comes in on the serial port.
+    /// again: mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx
+    func waitForInput() -> Payload { adding([0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7, 0x66, 0xba, 0xf8, 0x03, 0xec]) }
 
     /// After each byte that comes in on the serial port: the word at each address, lowest byte first. For ever.
     /// again: mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; ...; jmp again

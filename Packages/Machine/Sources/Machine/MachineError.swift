@@ -24,6 +24,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case network(NetError)
     case console(ConsoleError)
     case entropy(EntropyError)
+    case balloon(Errno)
     case vsock(VsockError)
     case share(FileSystemError)
     case iothread(id: String, Errno)
@@ -56,6 +57,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .network(let error): error.description
         case .console(let error): error.description
         case .entropy(let error): error.description
+        case .balloon(let error): "-device virtio-balloon-device: cannot set up its timer: \(error)"
         case .vsock(let error): error.description
         case .share(let error): error.description
         case .iothread(let id, let error): "-object iothread,id=\(id): cannot start the thread: \(error)"

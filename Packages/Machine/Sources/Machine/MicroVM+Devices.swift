@@ -49,6 +49,7 @@ extension MicroVM {
         case .virtioSerial(let serial): try attach(try console(serial), device)
         case .serialPort: break
         case .virtioRng(let rng): try attach(try entropy(rng), device)
+        case .virtioBalloon(let balloon): try attach(try self.balloon(balloon), device)
         case .vhostVsock(let vsock): try attach(try socket(vsock), device)
         case .vhostUserFileSystem(let share): try attach(try fileSystem(share), device)
         }
@@ -213,6 +214,7 @@ extension VmConfig.Device {
         case .serialPort(let device):
             DeviceInfo(id: device.id, driver: device.kind == .console ? "virtconsole" : "virtserialport", backend: device.chardev)
         case .virtioRng(let device): DeviceInfo(id: device.id, driver: "virtio-rng-device", backend: device.rng)
+        case .virtioBalloon(let device): DeviceInfo(id: device.id, driver: "virtio-balloon-device")
         case .vhostVsock(let device): DeviceInfo(id: device.id, driver: "vhost-vsock-device")
         case .vhostUserFileSystem(let device): DeviceInfo(id: device.id, driver: "vhost-user-fs-device", backend: device.chardev)
         }

@@ -32,6 +32,7 @@ public final class MicroVM: @unchecked Sendable {
     var chardevTable: Chardevs
     /// The host's side of the virtio consoles.
     var consoleHost: ConsoleHost?
+    var balloonNode: BalloonNode?
     var state = VMStateMachine()
     var isRealized = false
     private weak var eventSink: (any MachineEventSink)?

@@ -60,6 +60,9 @@ extension NoMachine: MachineControl {
     public func addDevice(_ request: HotplugRequest) throws(MachineControlError) { throw Self.nothing }
     public func removeDevice(_ id: String) throws(MachineControlError) { throw .deviceNotFound(id) }
     public func setLink(_ id: String, up: Bool) throws(MachineControlError) { throw .deviceNotFound(id) }
+    public func balloon() -> BalloonInfo? { nil }
+    public func setBalloon(_ bytes: UInt64) {}
+    public func setBalloonPolling(_ seconds: UInt32) {}
 
     public func cpus() -> [CPUInfo] { [] }
     public func cpuSlots() -> [CPUSlot] { [] }

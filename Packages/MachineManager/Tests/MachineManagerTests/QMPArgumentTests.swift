@@ -125,7 +125,7 @@ import Testing
         ("device-list-properties", #"{"typename":"virtio-blk-pci"}"#, "DeviceNotFound: there is no device type 'virtio-blk-pci'"),
         ("netlink_set", #"{"id":"idle","up":true}"#, "DeviceNotActive: 'idle' is not in use"),
         ("device_add", #"{"id":"vhost","driver":"virtio-net-mmio"}"#, "KVMMissingCap: KVM has no irqfd, which vhost=on needs"),
-        ("balloon", #"{"value":1}"#, "CommandNotFound: unknown command 'balloon'"),
+        ("balloon", #"{"value":1}"#, "DeviceNotActive: No balloon device has been activated"),
     ])
     func otherClassesOfErrors(_ command: String, _ arguments: String, _ expected: String) {
         #expect(Desk().say(command, arguments) == expected)

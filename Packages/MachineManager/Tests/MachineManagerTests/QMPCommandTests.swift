@@ -126,6 +126,7 @@ import Testing
             (.shutdown(.quitCommand), "SHUTDOWN", ["guest": false, "reason": "host-qmp-quit"]),
             (.shutdown(.guestShutdown), "SHUTDOWN", ["guest": true, "reason": "guest-shutdown"]),
             (.shutdown(.signal(15)), "SHUTDOWN", ["guest": false, "reason": "Guest shutdown by signal 15"]),
+            (.balloonChanged(actual: 1 << 29), "BALLOON_CHANGED", ["actual": 536_870_912]),
             (.deviceDeleted(id: "net1", path: "/machine/peripheral/net1"), "DEVICE_DELETED", ["device": "net1", "path": "/machine/peripheral/net1"]),
             (.streamConnected(id: "n", .unix(path: "/p")), "NETDEV_STREAM_CONNECTED", ["netdev-id": "n", "addr": ["type": "unix", "path": "/p"]]),
             (.streamConnected(id: "n", .inet(host: "::1", port: 8)), "NETDEV_STREAM_CONNECTED",

@@ -17,6 +17,7 @@ final class FakeMachine: MachineControl {
         var replaced: [VmConfig.Netdev] = []
         var links: [String: Bool] = [:]
         var threads: [IOThreadInfo] = []
+        var balloon: BalloonInfo?
     }
 
     let state = Mutex(State())
@@ -125,6 +126,17 @@ final class FakeMachine: MachineControl {
         state.withLock { $0.links[id] = up }
     }
 
+    func balloon() -> BalloonInfo? { state.withLock(\.balloon) }
+
+    /// The guest does at once what it is told.
+    func setBalloon(_ bytes: UInt64) {
+        let size: UInt64 = 1 << 30
+        state.withLock { $0.balloon?.actual = min(bytes, size) }
+        emit(.balloonChanged(actual: min(bytes, size)))
+    }
+
+    func setBalloonPolling(_ seconds: UInt32) { state.withLock { $0.balloon?.pollingInterval = seconds } }
+
     func iothreads() -> [IOThreadInfo] { state.withLock(\.threads) }
     func chardevs() -> [ChardevInfo] { [ChardevInfo(id: "serial_chardev", filename: "pty:/dev/pts/7", isOpen: true)] }
 
@@ -162,7 +174,6 @@ final class FakeMachine: MachineControl {
         }
     }
 
-    func devices() -> [DeviceInfo] { requests.map(Self.info) }
     func memoryBackends() -> [VmConfig.MemoryBackend] {
         var backend = VmConfig.MemoryBackend(id: "mem0", kind: .memfd, size: 1 << 30, isShared: true)
         backend.policy = .bind
@@ -170,6 +181,9 @@ final class FakeMachine: MachineControl {
         return [backend]
     }
     func memorySize() -> MemorySize { MemorySize(base: 2 << 30, plugged: 1 << 30) }
+    func devices() -> [DeviceInfo] {
+        requests.map(Self.info) + (balloon().map { [DeviceInfo(id: $0.id, driver: "virtio-balloon-device")] } ?? [])
+    }
     func memoryMap() -> [MemoryMapEntry] { [MemoryMapEntry(base: 0, size: 128 << 20, name: "ram", isMemory: true)] }
 
     private static func info(_ request: HotplugRequest) -> DeviceInfo {

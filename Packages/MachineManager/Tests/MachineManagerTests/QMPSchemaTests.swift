@@ -67,7 +67,9 @@ import Testing
         desk.machine.state.withLock { $0.threads = [IOThreadInfo(id: "io0", threadID: 77)] }
         _ = desk.say("blockdev-add", #"{"node-name":"d","file":{"driver":"file","filename":"/x"}}"#)
         _ = desk.say("device_add", #"{"id":"disk1","drive":"d","driver":"virtio-blk-mmio"}"#)
+        desk.machine.state.withLock { $0.balloon = BalloonInfo(id: "balloon0", actual: 1 << 30) }
         let arguments = [
+            "balloon": #"{"value":536870912}"#, "qom-set": #"{"path":"/machine/peripheral/balloon0","property":"guest-stats-polling-interval","value":2}"#,
             "qom-list": #"{"path":"/machine/peripheral"}"#, "qom-get": #"{"path":"/objects/io0","property":"thread-id"}"#,
             "device-list-properties": #"{"typename":"virtio-net-device"}"#, "human-monitor-command": #"{"command-line":"info snapshots"}"#,
             "trace-get-state": #"{"name":"*"}"#, "trace-set-state": #"{"name":"*","enable":true}"#,
@@ -104,8 +106,8 @@ import Testing
 
     @Test func events_haveTheTypesOfTheirData() throws {
         let events: [MachineEvent] = [
-            .stop, .resume, .powerdown, .reset(guest: true), .shutdown(.guestShutdown), .deviceDeleted(id: "d", path: "/machine/peripheral/d"),
-            .streamConnected(id: "d", .unix(path: "/p")), .streamDisconnected(id: "d"),
+            .stop, .resume, .powerdown, .reset(guest: true), .shutdown(.guestShutdown), .balloonChanged(actual: 1 << 30),
+            .deviceDeleted(id: "d", path: "/machine/peripheral/d"), .streamConnected(id: "d", .unix(path: "/p")), .streamDisconnected(id: "d"),
         ]
         var seen: [String] = []
         for event in events {

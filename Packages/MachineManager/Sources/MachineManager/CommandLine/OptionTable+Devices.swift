@@ -1,6 +1,6 @@
 extension OptionTable {
     static var device: OptionSpec {
-        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, vhostVsock, vhostUserFileSystem]
+        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, vhostUserFileSystem]
         variants += laterDevices.map(OptionVariant.init(unsupported:))
         return option(
             .device, "device", .many, .variants(what: "device", variants), "device of the guest; may come before what it names")
@@ -75,6 +75,19 @@ extension OptionTable {
             ] + misplaced)
     }
 
+    private static var virtioBalloon: OptionVariant {
+        OptionVariant(
+            "virtio-balloon-device", "memory that the guest gives back; at most one",
+            [
+                id,
+                ParameterSpec("deflate-on-oom", .onOff, "a guest without memory takes some out of the balloon; default off"),
+                ParameterSpec("free-page-reporting", .onOff, "pages that the guest frees go back to the host; default off"),
+                ParameterSpec("auto-balloon", .onOff, "the balloon follows the guest's need; default off"),
+                ParameterSpec("membuf-percent", .integer(20...80), "of the memory the guest could spare, left to it by auto-balloon; default 50"),
+                ParameterSpec("monitor-interval", .integer(5...300), "seconds between two looks of auto-balloon; default 10"),
+            ] + misplaced)
+    }
+
     private static var vhostVsock: OptionVariant {
         OptionVariant(
             "vhost-vsock-device", "vsock; at most one",
@@ -108,7 +121,7 @@ extension OptionTable {
 
     private static var laterDevices: [String] {
         [
-            "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci", "virtio-balloon-device", "virtio-balloon-pci", "virtio-mem-device",
+            "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci", "virtio-balloon-pci", "virtio-mem-device",
             "virtio-mem-pci", "virtio-pmem-device", "virtio-pmem-pci", "virtio-rng-pci", "vhost-vsock-pci", "vhost-user-blk-device",
             "vhost-user-blk-pci", "vhost-user-fs-pci", "vhost-user-gpu-pci", "virtio-scsi-pci", "scsi-hd", "scsi-cd", "virtio-gpu-pci",
             "virtio-input-device", "virtio-input-pci", "virtio-multitouch-device", "virtio-multitouch-pci", "pcie-root-port", "vfio-pci",

@@ -9,6 +9,7 @@ extension VmConfig {
         /// A port of the one `virtioSerial` there is.
         case serialPort(SerialPort)
         case virtioRng(VirtioRng)
+        case virtioBalloon(VirtioBalloon)
         case vhostVsock(VhostVsock)
         case vhostUserFileSystem(VhostUserFileSystem)
 
@@ -19,6 +20,7 @@ extension VmConfig {
             case .virtioSerial(let device): device.id
             case .serialPort(let device): device.id
             case .virtioRng(let device): device.id
+            case .virtioBalloon(let device): device.id
             case .vhostVsock(let device): device.id
             case .vhostUserFileSystem(let device): device.id
             }

@@ -14,6 +14,7 @@ extension VmConfigBuilder {
                 config.devices.append(.virtioSerial(device))
             case "virtconsole", "virtserialport": try addPort(list, maximumPorts, &names)
             case "virtio-rng-device": try addRng(list, &names)
+            case "virtio-balloon-device": try addBalloon(list, &names)
             case "vhost-vsock-device": try addVsock(list, &names)
             case "vhost-user-fs-device": try addFileSystem(list, &names)
             default: throw list.notSupportedYet("")
@@ -71,6 +72,11 @@ extension VmConfigBuilder {
         default: throw list.invalid("max-bytes= and period= go together")
         }
         config.devices.append(.virtioRng(device))
+    }
+
+    private mutating func addBalloon(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        for case .virtioBalloon in config.devices { throw list.invalid("there can be only one") }
+        config.devices.append(.virtioBalloon(VmConfig.VirtioBalloon(list, id: names.name(for: list, from: list.variant))))
     }
 
     private mutating func addVsock(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
@@ -195,7 +201,7 @@ extension VmConfig.Device {
         switch self {
         case .serialPort(let port): port.chardev
         case .vhostUserFileSystem(let device): device.chardev
-        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .vhostVsock: nil
+        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .virtioBalloon, .vhostVsock: nil
         }
     }
 }

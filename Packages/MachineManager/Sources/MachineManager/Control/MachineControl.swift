@@ -37,6 +37,14 @@ public protocol MachineControl: AnyObject, Sendable {
     /// The link of the network device with this id, or of the one that uses the back end with this id, as the guest sees it.
     func setLink(_ id: String, up: Bool) throws(MachineControlError)
 
+    /// Nil when the machine has no balloon.
+    func balloon() -> BalloonInfo?
+    /// Has the guest fill the balloon until it has `bytes` left, or empty it; more than its RAM means all of it. Emits `balloonChanged` as it happens. Nothing
+    /// without a balloon.
+    func setBalloon(_ bytes: UInt64)
+    /// Seconds between two requests for the guest's statistics; 0 for none.
+    func setBalloonPolling(_ seconds: UInt32)
+
     func iothreads() -> [IOThreadInfo]
     func chardevs() -> [ChardevInfo]
     func blockNodes() -> [BlockNodeInfo]
@@ -80,6 +88,8 @@ public enum MachineEvent: Equatable, Sendable {
     /// The peer of a stream has been found, or has gone.
     case streamConnected(id: String, VmConfig.Netdev.Stream.Address)
     case streamDisconnected(id: String)
+    /// The guest has given back memory, or taken it: bytes of RAM that it has now outside of the balloon. At most one a second.
+    case balloonChanged(actual: UInt64)
 }
 
 /// Why a machine ends.

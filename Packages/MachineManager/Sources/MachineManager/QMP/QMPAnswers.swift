@@ -99,6 +99,7 @@ enum QMPAnswers {
         case .deviceDeleted: "DEVICE_DELETED"
         case .streamConnected: "NETDEV_STREAM_CONNECTED"
         case .streamDisconnected: "NETDEV_STREAM_DISCONNECTED"
+        case .balloonChanged: "BALLOON_CHANGED"
         }
     }
 
@@ -107,6 +108,7 @@ enum QMPAnswers {
         case .stop, .resume, .powerdown: nil
         case .reset(let guest): ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")]
         case .shutdown(let reason): ["guest": .bool(reason.isGuest), "reason": .string(text(reason))]
+        case .balloonChanged(let actual): ["actual": .number(actual)]
         case .deviceDeleted(let id, let path): ["device": .string(id), "path": .string(path)]
         case .streamConnected(let id, let address): ["netdev-id": .string(id), "addr": data(address)]
         case .streamDisconnected(let id): ["netdev-id": .string(id)]

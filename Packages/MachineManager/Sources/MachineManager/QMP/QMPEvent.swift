@@ -20,6 +20,7 @@ struct QMPEvent: Sendable {
             QMPEvent(name: "POWERDOWN", data: []),
             QMPEvent(name: "RESET", data: end),
             QMPEvent(name: "SHUTDOWN", data: end),
+            QMPEvent(name: "BALLOON_CHANGED", data: [.required("actual", .integer)]),
             QMPEvent(name: "DEVICE_DELETED", data: [.required("device", .text), .required("path", .text)]),
             QMPEvent(name: "NETDEV_STREAM_CONNECTED", data: [.required("netdev-id", .text), .required("addr", socketAddress)]),
             QMPEvent(name: "NETDEV_STREAM_DISCONNECTED", data: [.required("netdev-id", .text)]),

@@ -9,7 +9,7 @@ extension VirtioBalloon {
     /// What one turn may cost, in pages of the balloon, before the others on the event loop have theirs. A page that lies by itself is a call to the host of some microseconds.
     static let turn: UInt64 = 1024
     /// Bytes of reported pages that count as one page: they come in large pieces.
-    static let reportedBytes: UInt64 = 16 << 10
+    static let reportedPage: UInt64 = 16 << 10
     /// What every chain costs at least.
     static let chainCost: UInt64 = 16
 
@@ -86,7 +86,7 @@ extension VirtioBalloon {
     private func releaseRuns(_ memory: GuestMemory) {
         for run in runs.runs {
             do throws(GuestMemoryError) {
-                try memory.release(at: run.first &* BalloonHost.pageSize, count: (run.end &- run.first) &* BalloonHost.pageSize)
+                inflatedBytes &+= try memory.release(at: run.first &* BalloonHost.pageSize, count: (run.end &- run.first) &* BalloonHost.pageSize)
             } catch { complain(error) }
         }
         runs.removeAll()
@@ -99,12 +99,12 @@ extension VirtioBalloon {
         guard !keepsReportedPages else { return true }
         while progress[index] < total {
             guard left > 0 else { return false }
-            let length = min(total &- progress[index], left &* Self.reportedBytes)
+            let length = min(total &- progress[index], left &* Self.reportedPage)
             chain.forEach(.writable, skip: progress[index], length: length) { address, count in
-                do throws(GuestMemoryError) { try memory.release(hostAddress: address, count: count) } catch { complain(error) }
+                do throws(GuestMemoryError) { reportedBytes &+= try memory.release(hostAddress: address, count: count) } catch { complain(error) }
             }
             progress[index] &+= length
-            left = left &- min(left, length / Self.reportedBytes &+ 1)
+            left = left &- min(left, length / Self.reportedPage &+ 1)
         }
         return true
     }

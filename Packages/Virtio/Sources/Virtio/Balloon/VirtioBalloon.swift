@@ -40,6 +40,7 @@ public final class VirtioBalloon: VirtioDevice {
     public let queueSizes: [UInt16]
     public var eventSources: [Int32] { [host.timer.raw] }
     public internal(set) var droppedRequests: UInt64 = 0
+    public var counters: [DeviceCounter] { [DeviceCounter("inflated-bytes", inflatedBytes), DeviceCounter("reported-bytes", reportedBytes)] }
     /// The host's side.
     public let host: BalloonHost
 
@@ -53,6 +54,9 @@ public final class VirtioBalloon: VirtioDevice {
     /// The buffer that the driver gets back when statistics are due.
     var heldStatistics: UInt16?
     var hasComplained = false
+    /// Bytes that went back to the host.
+    var inflatedBytes: UInt64 = 0
+    var reportedBytes: UInt64 = 0
     /// What the driver writes into free pages (section 5.5.6.5).
     private var poison: UInt32 = 0
 

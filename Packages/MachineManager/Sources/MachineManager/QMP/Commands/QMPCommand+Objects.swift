@@ -13,6 +13,17 @@ extension QMPCommand {
                 }
                 return .value(property.value)
             },
+            QMPCommand("qom-set", [.required("path", .path), .required("property", .id), .required("value", .any)]) { arguments, context throws(QMPError) in
+                let (path, name) = (arguments.requiredText("path"), arguments.requiredText("property"))
+                guard let property = try find(path, context).properties.first(where: { $0.name == name }) else {
+                    throw QMPError("qom-set: \(quoted(path)) has no property \(quoted(name))")
+                }
+                guard let setter = property.setter else { throw QMPError("qom-set: property \(quoted(name)) of \(quoted(path)) cannot be set") }
+                let value = arguments["value"] ?? .null
+                try setter.type.check(value, "value", of: "qom-set")
+                setter.set(value)
+                return .done
+            },
             QMPCommand("qom-list-types", [.optional("implements", .id), .optional("abstract", .boolean)], gives: .list(type)) { arguments, _ in
                 // Devices are the only types that can be made by name.
                 guard ["device", "object", nil].contains(arguments.text("implements")) else { return .value([]) }
@@ -39,6 +50,8 @@ extension QMPCommand {
         let name: String
         let type: String
         let value: JSONValue
+        /// Nil when it cannot be set; `set` gets a value that is of the type.
+        var setter: (type: QMPType, set: (JSONValue) -> Void)?
 
         static func text(_ name: String, _ value: String) -> Property { Property(name: name, type: "string", value: .string(value)) }
         static func child(_ name: String, _ type: String, at path: String) -> Property {
@@ -73,7 +86,8 @@ extension QMPCommand {
             }
         case (true, 3, "machine"?, "peripheral"?):
             if let device = context.control.devices().first(where: { $0.id == parts[2] }) {
-                return Object(device.driver, device.backend.map { [.text("backend", $0)] } ?? [])
+                let backend: [Property] = device.backend.map { [.text("backend", $0)] } ?? []
+                return Object(device.driver, backend + balloonProperties(of: device, context))
             }
         case (true, 3, "machine"?, "unattached"?):
             if let cpu = context.control.cpus().first(where: { "device[\($0.id)]" == parts[2] }) {
@@ -82,6 +96,20 @@ extension QMPCommand {
         default: break
         }
         throw QMPError(.deviceNotFound, "there is no object at \(quoted(path))")
+    }
+
+    /// Where QEMU's clients look for the guest's statistics (docs/interop/virtio-balloon-stats.rst).
+    private static func balloonProperties(of device: DeviceInfo, _ context: QMPContext) -> [Property] {
+        guard let balloon = context.control.balloon(), balloon.id == device.id else { return [] }
+        var polling = Property(name: "guest-stats-polling-interval", type: "int", value: .integer(Int64(balloon.pollingInterval)))
+        polling.setter = (.integer(0...Int64(UInt32.max)), { value in
+            if case .integer(let seconds) = value { context.control.setBalloonPolling(UInt32(clamping: seconds)) }
+        })
+        return [
+            Property(name: "guest-stats", type: "guest statistics", value: QMPAnswers.guestStatistics(balloon)), polling,
+            Property(name: "deflate-on-oom", type: "bool", value: .bool(balloon.deflatesOnOOM)),
+            Property(name: "free-page-reporting", type: "bool", value: .bool(balloon.reportsFreePages)),
+        ]
     }
 
     private static let machineName = "microvm-machine"

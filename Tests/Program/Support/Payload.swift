@@ -41,7 +41,7 @@ struct Payload {
     func mapDevices() -> Payload { storing(0xc003, at: 0xa018).storing(0xe000_0083, at: 0xc800).storing(0xf000_0083, at: 0xcc00) }
 
     /// mov eax, value (zero-extended); mov [address], rax
-    private func storing(_ value: UInt32, at address: UInt32) -> Payload {
+    func storing(_ value: UInt32, at address: UInt32) -> Payload {
         adding([0xb8] + Self.littleEndian(value) + [0x48, 0x89, 0x04, 0x25] + Self.littleEndian(address))
     }
 

@@ -40,6 +40,11 @@ void exit_remove_path(long slot) {
     atomic_store(&paths[slot].state, 0);
 }
 
+void exit_keep_path(long slot) {
+    int used = 2;
+    if (slot >= 0 && slot < EXIT_PATH_LIMIT) atomic_compare_exchange_strong(&paths[slot].state, &used, 0);
+}
+
 // A shell puts its own settings on the terminal while we are stopped. In the background touching the terminal would stop us again.
 static void resumed(int number) {
     (void)number;

@@ -14,6 +14,9 @@ public enum ExitActions {
     /// Removes a registered file now.
     public static func removeNow(_ path: Path) { exit_remove_path(path.slot) }
 
+    /// The file stays after all.
+    public static func keep(_ path: Path) { exit_keep_path(path.slot) }
+
     /// From now on a signal that ends the process (SIGSEGV, SIGABRT, SIGQUIT, SIGUSR1, ...; not SIGKILL) also undoes everything before the process dies of it.
     /// Threads that `OSThread` starts, and the calling one, can overflow their stacks and still be covered.
     public static func coverFatalSignals() {

@@ -85,4 +85,17 @@ import Testing
         #expect(throws: Errno.exists) { try PIDFile.create(path: link) }
         #expect(!exists(target))
     }
+
+    @Test func keptFile_staysAndItsPlaceIsFree() throws {
+        let path = path("kept")
+        try makeFile(path)
+        // More often than there are places.
+        for _ in 0..<200 {
+            let registered = try ExitActions.remove(path: path)
+            ExitActions.keep(registered)
+            ExitActions.removeNow(registered)
+        }
+        #expect(exists(path))
+        try SysFile.remove(path)
+    }
 }

@@ -4,12 +4,14 @@ internal import MachineManager
 
 extension HostMemory {
     /// What `backend` describes, its pages on the nodes of the host that it names and, where it says so, taken by so many threads. `isDumped`: what the machine
-    /// says about all of its memory.
-    static func make(_ backend: VmConfig.MemoryBackend, isDumped: Bool, threads: Int) throws(MemoryBackendError) -> HostMemory {
+    /// says about all of its memory. A file that is new is added to `newFiles`.
+    static func make(
+        _ backend: VmConfig.MemoryBackend, isDumped: Bool, threads: Int, newFiles: inout [NewFile]
+    ) throws(MemoryBackendError) -> HostMemory {
         var options: Options = backend.isShared ? [.shared] : []
         if !isDumped || !backend.isDumped { options.insert(.excludedFromDump) }
         switch backend.kind {
-        case .file(let path): return try make(backend, path, options, threads)
+        case .file(let path): return try make(backend, path, options, threads, &newFiles)
         case .hugePages(let size):
             let memory = try lift(MemoryBackendError.hugePages) { () throws(AddressSpaceError) in
                 try hugePages(size.map { .size($0) } ?? .standard, size: backend.size, options: options)
@@ -21,23 +23,19 @@ extension HostMemory {
         }
     }
 
-    /// In a file, which is removed again if it is new and this fails.
     private static func make(
-        _ backend: VmConfig.MemoryBackend, _ path: String, _ options: Options, _ threads: Int
+        _ backend: VmConfig.MemoryBackend, _ path: String, _ options: Options, _ threads: Int, _ newFiles: inout [NewFile]
     ) throws(MemoryBackendError) -> HostMemory {
         var options = options
-        var isNew = false
-        let file = try open(path, &options, isNew: &isNew)
-        do throws(MemoryBackendError) {
-            let pageSize = try fit(file, path, backend.size)
-            return try map(file, path, pageSize, backend.size, options).placed(as: backend, threads)
-        } catch {
-            if isNew { try? SysFile.remove(path) }
-            throw error
-        }
+        var newFile: NewFile?
+        let file = try open(path, &options, &newFile)
+        let pageSize = try fit(file, path, backend.size)
+        let memory = try map(file, path, pageSize, backend.size, options).placed(as: backend, threads)
+        if let newFile { newFiles.append(newFile) }
+        return memory
     }
 
-    private static func open(_ path: String, _ options: inout Options, isNew: inout Bool) throws(MemoryBackendError) -> OwnedFD {
+    private static func open(_ path: String, _ options: inout Options, _ newFile: inout NewFile?) throws(MemoryBackendError) -> OwnedFD {
         do throws(Errno) {
             return try SysFile.open(path, .readWrite)
         } catch .isDirectory {
@@ -45,7 +43,7 @@ extension HostMemory {
             return try lift({ .open(path: path, $0) }) { () throws(Errno) in try SysFile.temporary(in: path) }
         } catch .noEntry {
             let file = try lift({ .open(path: path, $0) }) { () throws(Errno) in try SysFile.open(path, [.readWrite, .create, .exclusive]) }
-            isNew = true
+            newFile = NewFile(path: path)
             return file
         } catch { throw .open(path: path, error) }
     }

@@ -19,6 +19,8 @@ extension MicroVM {
             try lift(MachineError.vcpu) { () throws(CPUError) in try vcpu.start(paused: paused) }
             Log.info("vcpu\(vcpu.id) has started\(paused ? ", paused" : "")")
         }
+        for file in newFiles { file.keep() }
+        newFiles = []
         Log.info("the machine has started with \(vcpus.count) vCPUs")
     }
 

@@ -6,7 +6,7 @@ extension MicroVM {
     /// The memory that a backend describes, its pages placed on the nodes of the host and, where the backend says so, taken. Nothing is left of it when it throws.
     func makeMemory(_ backend: VmConfig.MemoryBackend) throws(MachineError) -> HostMemory {
         try lift({ MachineError.memoryBackend(option: backend.option, $0) }) { () throws(MemoryBackendError) in
-            try HostMemory.make(backend, isDumped: config.machine.dumpGuestCore, threads: preallocationThreads)
+            try HostMemory.make(backend, isDumped: config.machine.dumpGuestCore, threads: preallocationThreads, newFiles: &newFiles)
         }
     }
 
@@ -28,7 +28,7 @@ extension MicroVM {
         var backend = VmConfig.MemoryBackend(id: "", kind: kind, size: config.memory.size, isShared: shared)
         backend.isPreallocated = config.memory.isPreallocated
         return try lift({ MachineError.mainMemory(size: backend.size, path: config.memory.path, $0) }) { () throws(MemoryBackendError) in
-            try HostMemory.make(backend, isDumped: config.machine.dumpGuestCore, threads: preallocationThreads)
+            try HostMemory.make(backend, isDumped: config.machine.dumpGuestCore, threads: preallocationThreads, newFiles: &newFiles)
         }
     }
 

@@ -30,6 +30,8 @@ public final class MicroVM: @unchecked Sendable {
     var drives: [BlockNode] = []
     var netdevs: [NetworkNode] = []
     var chardevTable: Chardevs
+    /// What is left behind only by a machine that has run.
+    var newFiles: [NewFile] = []
     /// The host's side of the virtio consoles.
     var consoleHost: ConsoleHost?
     var balloonNode: BalloonNode?

@@ -49,10 +49,24 @@ import Testing
         for memory in [ram, memfd] { #expect(try fact("Rss", memory) == "0 kB") }
     }
 
-    @Test func newFile_isMadeAsLongAsTheMemory_andStays() throws {
+    @Test func newFile_isMadeAsLongAsTheMemory() throws {
         let memory = try machine.makeMemory(backend(.file(path: path("new"))))
         #expect(memory.isShared && memory.fileDescriptor >= 0)
         #expect(try bytes(path("new")) == Int(Self.size))
+    }
+
+    @Test func newFile_goesWithAMachineThatNeverRan_andStaysWithOneThatDid() throws {
+        for starts in [false, true] {
+            do {
+                let fixture = try Fixture()
+                fixture.config.memory.path = path("ran\(starts)")
+                let machine = try fixture.machine()
+                #expect(try bytes(path("ran\(starts)")) == 128 << 20)
+                if starts { try machine.start() }
+                machine.shutDown()
+            }
+            #expect(FileManager.default.fileExists(atPath: path("ran\(starts)")) == starts)
+        }
     }
 
     @Test func emptyFile_isGrown_longerFile_isKept() throws {

@@ -73,6 +73,8 @@ void exit_restore_terminal(int fd);
 long exit_add_path(const char *path);
 // Removes the file, unless another one is in its place by now, and frees the slot.
 void exit_remove_path(long slot);
+// Frees the slot and leaves the file.
+void exit_keep_path(long slot);
 // Restores and removes everything registered; may be called more than once.
 void exit_undo_all(void);
 // On signals that end the process: undo, then die of the same signal. Handlers run on the thread's signal stack where it has one.

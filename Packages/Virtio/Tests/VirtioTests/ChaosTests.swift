@@ -209,6 +209,35 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1)), arguments: 1...2 as ClosedRange<UInt64>) func vsockOverUnixSockets(seed: UInt64) throws {
+        let folder = try VsockGuest.makeFolder()
+        let path = folder + "/s"
+        defer {
+            unlink(path)
+            rmdir(folder)
+        }
+        let machine = try Machine { _ in try VirtioVsock(guestCID: 3, path: path, maximumConnections: 32, patience: 20_000_000) }
+        try machine.run(seed: seed) { random in
+            switch random.below(8) {
+            case 0: machine.transport.drain()
+            case 1, 2:
+                machine.transport.update(VirtioVsock.self) { $0.setPaused(true) }
+                if random.below(2) == 0 { Clock.sleep(nanoseconds: random.below(2_000_000)) }
+                machine.transport.update(VirtioVsock.self) { $0.setPaused(false) }
+            case 3:
+                // What the guest's chains happen to lie on: now and then, the start of a packet.
+                var bytes = [UInt8](repeating: 0, count: VsockHeader.size)
+                VsockHeader(sourceCID: 3, destinationCID: 2, sourcePort: 9, destinationPort: 1 << 30, operation: UInt16(random.below(9)), bufferSize: 4096)
+                    .store(into: &bytes)
+                for place in 0..<200 as Range<UInt64> { try machine.space.memory.write(at: 0x8_0000 + place * 1000 + random.below(900), bytes: bytes) }
+            default:
+                guard let socket = try? StreamSocket.connect(path: path) else { return }
+                _ = try? socket.send(Array("CONNECT 9\nand more".utf8.prefix(Int(random.below(20)) + 1)))
+                if random.below(2) == 0 { Clock.sleep(nanoseconds: random.below(300_000)) }
+            }
+        }
+    }
+
     @Test(.timeLimit(.minutes(1))) func entropyAndVsock() throws {
         let rng = try Machine { _ in try VirtioRng(sourcePath: "/dev/urandom", rate: .init(maximumBytes: 100_000, periodMilliseconds: 10)) }
         try rng.run(seed: 5) { random in if random.below(4) == 0 { rng.transport.drain() } }

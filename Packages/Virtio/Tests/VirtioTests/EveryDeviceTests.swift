@@ -10,7 +10,7 @@ import Testing
 /// The rules that every device owes to its transport, held by each of them: who serves the queues differs. Numbers are bug classes, as in `HostileQueueTests`.
 @Suite struct EveryDeviceTests {
     enum Kind: CaseIterable {
-        case disk, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon, vsock, share
+        case disk, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon, vsock, socketVsock, share
 
         /// Queues that the device takes from as soon as the driver is ready.
         var servedQueues: [Int] {
@@ -22,6 +22,8 @@ import Testing
             case .balloon: [0, 1, 2, 3]
             // The control queue stays here.
             case .vhostNetwork: [2]
+            // The receive queue is taken from when there is something to say.
+            case .socketVsock: [1]
             case .vsock, .share: []
             }
         }
@@ -34,6 +36,7 @@ import Testing
         private let loop: EventLoop
         private var keep: [Any] = []
         private var backEnd: FakeBackEnd?
+        private var folder: String?
 
         init(_ kind: Kind) throws {
             loop = try EventLoop()
@@ -54,6 +57,10 @@ import Testing
             case .entropy: guest = try DeviceGuest(device: try VirtioRng(sourcePath: "/dev/urandom"), on: memory)
             case .balloon: guest = try DeviceGuest(device: try VirtioBalloon(memorySize: DeviceGuest.ramSize, options: .init(reportsFreePages: true)), on: memory)
             case .vsock: guest = try DeviceGuest(device: try VhostVsock(guestCID: 3, kernel: try VhostKernel(port: FakeVhost())), on: memory)
+            case .socketVsock:
+                let folder = try VsockGuest.makeFolder()
+                self.folder = folder
+                guest = try DeviceGuest(device: try VirtioVsock.listen(guestCID: 3, path: folder + "/s"), on: memory)
             case .share:
                 let (backEnd, socket) = try FakeBackEnd.start()
                 self.backEnd = backEnd
@@ -67,6 +74,10 @@ import Testing
         deinit {
             guest.transport.reset()
             backEnd?.stop()
+            if let folder {
+                unlink(folder + "/s")
+                rmdir(folder)
+            }
         }
 
         /// What the loops would do.

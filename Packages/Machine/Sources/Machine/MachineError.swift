@@ -26,6 +26,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case entropy(EntropyError)
     case balloon(Errno)
     case vsock(VsockError)
+    case socketVsock(VirtioVsockError)
     case share(FileSystemError)
     case iothread(id: String, Errno)
     case descriptor(option: String, InheritedDescriptorError)
@@ -59,6 +60,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .entropy(let error): error.description
         case .balloon(let error): "-device virtio-balloon-device: cannot set up its timer: \(error)"
         case .vsock(let error): error.description
+        case .socketVsock(let error): error.description
         case .share(let error): error.description
         case .iothread(let id, let error): "-object iothread,id=\(id): cannot start the thread: \(error)"
         case .descriptor(let option, let error): "\(option): \(error)"

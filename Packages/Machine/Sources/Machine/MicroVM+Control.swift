@@ -22,6 +22,7 @@ extension MicroVM: MachineControl {
             throw .failed(error.description)
         }
         for transport in transports { transport.drain() }
+        setSocketsPaused(true)
         change(to: .paused)
         emit(.stop)
     }
@@ -33,6 +34,7 @@ extension MicroVM: MachineControl {
         do throws(CPUError) {
             for vcpu in vcpus { try vcpu.resume() }
         } catch { throw .failed(error.description) }
+        setSocketsPaused(false)
         change(to: .running)
         emit(.resume)
     }

@@ -51,12 +51,13 @@ extension MicroVM {
         case .virtioRng(let rng): try attach(try entropy(rng), device)
         case .virtioBalloon(let balloon): try attach(try self.balloon(balloon), device)
         case .vhostVsock(let vsock): try attach(try socket(vsock), device)
+        case .virtioVsock(let vsock): try attach(try socket(vsock), device, loop: loop(of: vsock.iothread))
         case .vhostUserFileSystem(let share): try attach(try fileSystem(share), device)
         }
     }
 
-    private func attach(_ device: sending any VirtioDevice, _ configured: VmConfig.Device) throws(MachineError) {
-        let transport = try attach(device, name: configured.id, loop: loop)
+    private func attach(_ device: sending any VirtioDevice, _ configured: VmConfig.Device, loop: EventLoop? = nil) throws(MachineError) {
+        let transport = try attach(device, name: configured.id, loop: loop ?? self.loop)
         fixedDevices.append(FixedDevice(transport: transport, info: configured.info))
     }
 
@@ -216,6 +217,7 @@ extension VmConfig.Device {
         case .virtioRng(let device): DeviceInfo(id: device.id, driver: "virtio-rng-device", backend: device.rng)
         case .virtioBalloon(let device): DeviceInfo(id: device.id, driver: "virtio-balloon-device")
         case .vhostVsock(let device): DeviceInfo(id: device.id, driver: "vhost-vsock-device")
+        case .virtioVsock(let device): DeviceInfo(id: device.id, driver: "virtio-vsock-device")
         case .vhostUserFileSystem(let device): DeviceInfo(id: device.id, driver: "vhost-user-fs-device", backend: device.chardev)
         }
     }

@@ -13,6 +13,7 @@ extension MicroVM {
         if let serial = config.serial { try platform.startSerial(chardevTable.make(serial.id)) }
         if let consoleHost { try lift(MachineError.chardev) { () throws(CharBackendError) in try consoleHost.start(on: loop) } }
         let paused = config.startsPaused
+        if paused { setSocketsPaused(true) }
         do throws(VMTransitionError) { try state.change(to: paused ? .paused : .running) } catch { throw .wrongState }
         // The first vCPU last: it may start the others as soon as it runs.
         for vcpu in vcpus.reversed() {

@@ -67,6 +67,37 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
         #expect(deviceMessage("vhost-vsock-device,guest-cid=4", "-device", "vhost-vsock-device,guest-cid=3") == "there can be only one")
     }
 
+    @Test func vsockOverUnixSockets_rightValues() throws {
+        let config = try parse([
+            "-initrd", "i", "-object", "iothread,id=t", "-device", "virtio-vsock-device,guest-cid=4294967294,path=/run/vm.vsock,iothread=t",
+        ])
+        #expect(config.devices == [.virtioVsock(VmConfig.VirtioVsock(id: "virtio-vsock-device", guestCID: 0xffff_fffe, path: "/run/vm.vsock", iothread: "t"))])
+        let long = "/" + String(repeating: "p", count: 95)
+        let other = try parse(["-initrd", "i", "-device", "virtio-vsock-device,id=v,guest-cid=3,path=" + long])
+        #expect(other.devices == [.virtioVsock(VmConfig.VirtioVsock(id: "v", guestCID: 3, path: long))])
+        #expect(deviceMessage("virtio-vsock-device,guest-cid=3,path=" + long + "p") == "path= is longer than 96 bytes")
+    }
+
+    @Test(arguments: [
+        ("", "guest-cid= is missing"),
+        (",guest-cid=3", "path= is missing"),
+        (",guest-cid=2,path=p", "guest-cid= must be a number from 3 to 4294967294, not '2'"),
+        (",guest-cid=4294967295,path=p", "guest-cid= must be a number from 3 to 4294967294, not '4294967295'"),
+        (",guest-cid=3,path=", "path= needs a value"),
+        (",guest-cid=3,path=p,iothread=t", "there is no -object iothread with id 't'"),
+        (",guest-cid=3,path=p,vhostfd=5", "unknown parameter 'vhostfd'"),
+        (",guest-cid=3,path=p,addr=0x3", "addr= is for PCI devices, which a microvm has none of"),
+    ])
+    func vsockOverUnixSockets_wrongValues(_ value: String, _ expected: String) {
+        #expect(deviceMessage("virtio-vsock-device" + value) == expected)
+    }
+
+    @Test func vsock_isOneOfTwoKinds() {
+        for (first, second) in [("virtio-vsock-device,path=p", "vhost-vsock-device"), ("vhost-vsock-device", "virtio-vsock-device,path=p"), ("virtio-vsock-device,path=p", "virtio-vsock-device,path=q")] {
+            #expect(deviceMessage(second + ",guest-cid=4", "-device", first + ",guest-cid=3") == "there can be only one")
+        }
+    }
+
     private static let share = ["-machine", "microvm,mem-share=on"]
     private static let tag36 = String(repeating: "t", count: 36)
 

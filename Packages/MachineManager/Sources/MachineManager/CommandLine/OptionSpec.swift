@@ -134,6 +134,8 @@ enum OptionLimit {
     static let path = 4095
     /// `sun_path` less the final NUL (unix(7)).
     static let socketPath = 107
+    /// The same with room for `_` and a port of 32 bits.
+    static let vsockPath = 96
     /// VIRTIO_BLK_ID_BYTES (virtio 1.2, section 5.2.6).
     static let blockSerial = 20
     /// The tag of the configuration space (virtio 1.2, section 5.11.4).

@@ -1,6 +1,6 @@
 extension OptionTable {
     static var device: OptionSpec {
-        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, vhostUserFileSystem]
+        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, virtioVsock, vhostUserFileSystem]
         variants += laterDevices.map(OptionVariant.init(unsupported:))
         return option(
             .device, "device", .many, .variants(what: "device", variants), "device of the guest; may come before what it names")
@@ -95,6 +95,17 @@ extension OptionTable {
                 ParameterSpec("guest-cid", .integer(VmConfig.guestCIDs), required: true, "the guest's address"),
                 id,
                 ParameterSpec("vhostfd", .descriptor, "open descriptor of /dev/vhost-vsock; default: open it"),
+            ] + misplaced)
+    }
+
+    private static var virtioVsock: OptionVariant {
+        OptionVariant(
+            "virtio-vsock-device", "vsock over unix sockets, without the kernel's vhost; at most one vsock device",
+            [
+                ParameterSpec("guest-cid", .integer(VmConfig.socketGuestCIDs), required: true, "the guest's address"),
+                ParameterSpec("path", .path(OptionLimit.vsockPath), required: true, "Unix socket of the host"),
+                id,
+                iothread("iothread", "serves the device"),
             ] + misplaced)
     }
 

@@ -11,6 +11,7 @@ extension VmConfig {
         case virtioRng(VirtioRng)
         case virtioBalloon(VirtioBalloon)
         case vhostVsock(VhostVsock)
+        case virtioVsock(VirtioVsock)
         case vhostUserFileSystem(VhostUserFileSystem)
 
         public var id: String {
@@ -22,6 +23,7 @@ extension VmConfig {
             case .virtioRng(let device): device.id
             case .virtioBalloon(let device): device.id
             case .vhostVsock(let device): device.id
+            case .virtioVsock(let device): device.id
             case .vhostUserFileSystem(let device): device.id
             }
         }
@@ -129,6 +131,23 @@ extension VmConfig {
             self.id = id
             self.guestCID = guestCID
             self.descriptor = descriptor
+        }
+    }
+
+    /// In place of a `VhostVsock`: at most one of the two.
+    public struct VirtioVsock: Equatable, Sendable {
+        public var id: String
+        /// 3 to 2^32 - 2.
+        public var guestCID: UInt64
+        /// Where programs of the host connect; theirs are at this path, `_` and a port. At most 96 bytes.
+        public var path: String
+        public var iothread: String?
+
+        public init(id: String, guestCID: UInt64, path: String, iothread: String? = nil) {
+            self.id = id
+            self.guestCID = guestCID
+            self.path = path
+            self.iothread = iothread
         }
     }
 

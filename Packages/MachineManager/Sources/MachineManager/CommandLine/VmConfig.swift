@@ -54,6 +54,8 @@ extension VmConfig {
     public static let maximumSerialPorts: UInt64 = 31
     /// 0 to 2 are the hypervisor, the loopback and the host (linux/vm_sockets.h).
     public static let guestCIDs: ClosedRange<UInt64> = 3...0xffff_ffff
+    /// Without the last one, which is everybody (VMADDR_CID_ANY).
+    public static let socketGuestCIDs: ClosedRange<UInt64> = 3...0xffff_fffe
     /// Bytes a second that a virtio-rng device may be limited to.
     public static let entropyRates: ClosedRange<UInt64> = 64...1_000_000_000
 

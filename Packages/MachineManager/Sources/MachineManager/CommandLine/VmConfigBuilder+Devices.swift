@@ -16,6 +16,7 @@ extension VmConfigBuilder {
             case "virtio-rng-device": try addRng(list, &names)
             case "virtio-balloon-device": try addBalloon(list, &names)
             case "vhost-vsock-device": try addVsock(list, &names)
+            case "virtio-vsock-device": try addSocketVsock(list, &names)
             case "vhost-user-fs-device": try addFileSystem(list, &names)
             default: throw list.notSupportedYet("")
             }
@@ -80,10 +81,28 @@ extension VmConfigBuilder {
     }
 
     private mutating func addVsock(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
-        for case .vhostVsock in config.devices { throw list.invalid("there can be only one") }
+        try checkOnlyVsock(list)
         var device = VmConfig.VhostVsock(id: names.name(for: list, from: list.variant), guestCID: list.number("guest-cid") ?? 0)
         if let text = list.text("vhostfd"), case .number(let number) = try list.descriptor("vhostfd", text[...]) { device.descriptor = number }
         config.devices.append(.vhostVsock(device))
+    }
+
+    private mutating func addSocketVsock(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        try checkOnlyVsock(list)
+        try checkIOThread("iothread", of: list)
+        let device = VmConfig.VirtioVsock(
+            id: names.name(for: list, from: list.variant), guestCID: list.number("guest-cid") ?? 0, path: list.text("path") ?? "", iothread: list.text("iothread"))
+        config.devices.append(.virtioVsock(device))
+    }
+
+    /// A guest has one address.
+    private func checkOnlyVsock(_ list: ParameterList) throws(CommandLineError) {
+        for device in config.devices {
+            switch device {
+            case .vhostVsock, .virtioVsock: throw list.invalid("there can be only one")
+            default: break
+            }
+        }
     }
 
     private mutating func addFileSystem(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
@@ -201,7 +220,7 @@ extension VmConfig.Device {
         switch self {
         case .serialPort(let port): port.chardev
         case .vhostUserFileSystem(let device): device.chardev
-        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .virtioBalloon, .vhostVsock: nil
+        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .virtioBalloon, .vhostVsock, .virtioVsock: nil
         }
     }
 }

@@ -1,7 +1,9 @@
 // peer ADDRESS PORT: connects to an IPv4 address, or to a vsock CID, or with ADDRESS "listen" waits for one vsock connection.
 // What comes on stdin goes to the other side and what that sends to stdout; the end of one direction leaves the other open.
+// With ADDRESS "echo" it takes any number of vsock connections at a time, and sends back what comes on each.
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +22,26 @@ static ssize_t copy(int from, int to) {
     return size;
 }
 
+static int echo(int listener) {
+    signal(SIGCHLD, SIG_IGN);
+    for (;;) {
+        int peer = accept(listener, NULL, NULL);
+        if (peer < 0) return fail("accept");
+        pid_t child = fork();
+        if (child < 0) return fail("fork");
+        if (child == 0) {
+            ssize_t size;
+            while ((size = copy(peer, peer)) > 0) {}
+            _exit(size < 0 ? fail("echo") : 0);
+        }
+        close(peer);
+    }
+}
+
 int main(int argc, char **argv) {
-    if (argc != 3) { fprintf(stderr, "usage: peer IP|CID|listen PORT\n"); return 2; }
+    if (argc != 3) { fprintf(stderr, "usage: peer IP|CID|listen|echo PORT\n"); return 2; }
     unsigned port = strtoul(argv[2], NULL, 0);
-    int listens = strcmp(argv[1], "listen") == 0, internet = strchr(argv[1], '.') != NULL;
+    int echoes = strcmp(argv[1], "echo") == 0, listens = echoes || strcmp(argv[1], "listen") == 0, internet = strchr(argv[1], '.') != NULL;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_vm vm = {
         .svm_family = AF_VSOCK, .svm_port = port, .svm_cid = listens ? VMADDR_CID_ANY : strtoul(argv[1], NULL, 0),
@@ -31,7 +49,8 @@ int main(int argc, char **argv) {
     int peer = socket(internet ? AF_INET : AF_VSOCK, SOCK_STREAM, 0);
     if (peer < 0) return fail("socket");
     if (listens) {
-        if (bind(peer, (struct sockaddr *)&vm, sizeof vm) < 0 || listen(peer, 1) < 0) return fail("listen");
+        if (bind(peer, (struct sockaddr *)&vm, sizeof vm) < 0 || listen(peer, echoes ? 64 : 1) < 0) return fail("listen");
+        if (echoes) return echo(peer);
         int listener = peer;
         if ((peer = accept(listener, NULL, NULL)) < 0) return fail("accept");
         close(listener);

@@ -122,6 +122,46 @@ import Testing
         #expect(result.error == "stratovirt: -device vhost-vsock-device: descriptor 3 is no vhost device: Inappropriate ioctl for device\n")
     }
 
+    // MARK: Vsock over unix sockets
+
+    private static func socketVsock(_ path: String, _ more: String = "") -> [String] { ["-device", "virtio-vsock-device,guest-cid=77,path=\(path)\(more)"] }
+
+    @Test func vsockOverUnixSockets_isASocketDeviceWithItsCID_alsoOnAnIOThread() throws {
+        let more = ["-object", "iothread,id=io"] + Self.socketVsock("vsock", ",iothread=io")
+        #expect(try words([Self.deviceID(6), Self.register(6, 0x100), Self.register(6, 0x104), Self.deviceID(7)], more) == [19, 77, 0, 0xffff_ffff])
+        #expect(!folder.names.contains("vsock"))
+    }
+
+    @Test func vsockOverUnixSockets_thatCannotListen_isRefused() throws {
+        try refuses(Self.socketVsock("/nonexistent/vsock"), "-device virtio-vsock-device: cannot listen on '/nonexistent/vsock': No such file or directory")
+        let listener = try StreamSocket.listen(path: folder.path("vsock"))
+        try refuses(Self.socketVsock("vsock"), "-device virtio-vsock-device: cannot listen on 'vsock': it is in use")
+        _ = consume listener
+    }
+
+    /// A guest without a driver takes no packet: whoever connects learns so in time, and the next ones too.
+    @Test func vsockOverUnixSockets_guestWithoutDriver_letsProgramsGo() throws {
+        let program = try Program(try arguments(Payload().print("up").spin(), Self.socketVsock("vsock")), in: folder)
+        try program.waitForOutput("up")
+        #expect(try FileManager.default.attributesOfItem(atPath: folder.path("vsock"))[.posixPermissions] as? Int == 0o600)
+        let sockets = try (0..<40).map { _ in try StreamSocket.connect(path: folder.path("vsock")).take() }
+        defer { for socket in sockets { close(socket) } }
+        for (index, socket) in sockets.enumerated() where index % 4 != 0 {
+            let line = ["", "CONNECT 52\n", "CONNECT 52", "nonsense\n"][index % 4]
+            #expect(send(socket, line, line.utf8.count, 0) == line.utf8.count)
+        }
+        for socket in sockets {
+            try until("the program lets go") {
+                var byte: UInt8 = 0
+                return recv(socket, &byte, 1, Int32(MSG_DONTWAIT)) == 0
+            }
+        }
+        #expect(ProcessFacts(id: program.processID).descriptors.values.count { $0.hasPrefix("socket:") } <= 3)
+        program.signal(SIGTERM)
+        #expect(try program.wait().code == 0)
+        #expect(!folder.names.contains("vsock"))
+    }
+
     // MARK: Shared folders
 
     private static let share = ["-machine", "microvm,mem-share=on", "-chardev", "socket,id=f,path=fs.sock,server,nowait",

@@ -46,7 +46,8 @@ import Testing
         }
 
         /// Two vCPUs and the host until the time is over, then the end of the machine.
-        func run(seed: UInt64, _ host: @escaping @Sendable (inout Random) throws -> Void) throws {
+        /// `breaks`: the guest is seen to ruin a ring now and then. Where the kernel serves the queues nobody here looks at them.
+        func run(seed: UInt64, breaks: Bool = true, _ host: @escaping @Sendable (inout Random) throws -> Void) throws {
             let guests = try (1...2).map { number in
                 try OSThread.start(name: "vcpu") { [self] in
                     var random = Random(state: seed &* 31 &+ UInt64(number))
@@ -61,7 +62,7 @@ import Testing
             }
             isOver.store(true, ordering: .relaxed)
             for guest in guests { guest.join() }
-            #expect(transport.statistics.resetsRequested > 0)
+            #expect(!breaks || transport.statistics.resetsRequested > 0)
             transport.detach()
             for loop in loops { loop.stop() }
             for thread in threads { thread.join() }
@@ -242,7 +243,7 @@ import Testing
         let rng = try Machine { _ in try VirtioRng(sourcePath: "/dev/urandom", rate: .init(maximumBytes: 100_000, periodMilliseconds: 10)) }
         try rng.run(seed: 5) { random in if random.below(4) == 0 { rng.transport.drain() } }
         let vsock = try Machine { _ in try VhostVsock(guestCID: 3, kernel: try VhostKernel(port: FakeVhost())) }
-        try vsock.run(seed: 6) { random in if random.below(4) == 0 { vsock.transport.drain() } }
+        try vsock.run(seed: 6, breaks: false) { random in if random.below(4) == 0 { vsock.transport.drain() } }
     }
 
     @Test(.timeLimit(.minutes(1))) func balloon() throws {

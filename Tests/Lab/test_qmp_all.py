@@ -21,6 +21,7 @@ class EveryCommand(Session):
             *((f'trace-{word}get-state', {'name': '*'}) for word in ('', 'event-')),
             *((f'trace-{word}set-state', {'name': '*', 'enable': False}) for word in ('', 'event-')),
             *(('query-stats', {'target': target}) for target in ('vm', 'vcpu', 'device')), ('query-stats', {'target': 'cryptodev'}, 'GenericError'),
+            ('set-viomem', {'id': 'none', 'requested-size': '4M'}, 'DeviceNotFound'), ('get-viomem', {'id': 'none'}, 'DeviceNotFound'), ('query-memory-devices', {}),
             ('query-stats-schemas', {}),
             ('qom-list', path), ('qom-list-types', {}), ('qom-get', {**path, 'property': 'type'}), ('device-list-properties', {'typename': 'virtio-blk-device'}),
 

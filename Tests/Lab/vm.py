@@ -47,16 +47,17 @@ class VM:
     """Starts on construction. Serial: 'stdio' (pipes), 'tty' (stdio on a terminal), 'socket', 'pty', 'file'.
 
     options: further words of the command line, {dir} in them the machine's own directory; share: guest memory that another process
-    can map; inherit: descriptors that the program gets as 3, 4, ...
+    can map; inherit: descriptors that the program gets as 3, 4, ...; guest_files: files that are guest memory.
     """
 
     def __init__(self, kernel=SMALL, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True,
-                 options=(), share=False, inherit=()):
+                 options=(), share=False, inherit=(), guest_files=()):
         self.dir = tempfile.mkdtemp(prefix='vm-')
         self.kernel, self.append, self.initrd, self.cpus, self.memory = kernel, append, initrd, cpus, memory
         self.drives = [Drive(copy_of_rootfs(self.dir))] if drives is None else drives
         self.qmp_path = os.path.join(self.dir, 'qmp.sock') if qmp else None
         self.options, self.share, self.inherit = [word.replace('{dir}', self.dir) for word in options], share, inherit
+        self.guest_files = [os.path.realpath(path) for path in guest_files]
         self.most_kib, self.mappings = 0, ''
         self.serial, self.serial_path = serial, os.path.join(self.dir, 'serial')
         self.console, self.read_to = '', 0
@@ -269,7 +270,7 @@ class VM:
         """Notes the memory outside the guest's when it is the most so far: done when the guest is ready and before every step, so also
         before the one that ends it. close() holds the most against the limit."""
         if not QEMU and self.process.poll() is None and self.is_program():
-            used, mappings = rss_outside_guest_kib(self.process.pid)
+            used, mappings = rss_outside_guest_kib(self.process.pid, self.guest_files)
             if used > self.most_kib:
                 self.most_kib, self.mappings = used, mappings
 
@@ -297,8 +298,8 @@ class VM:
         assert self.most_kib <= RSS_LIMIT_KIB, f'RSS outside guest memory was {self.most_kib} KiB, more than {RSS_LIMIT_KIB}:\n{self.mappings}'
 
 
-def rss_outside_guest_kib(pid):
-    """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them, and the largest of these."""
+def rss_outside_guest_kib(pid, guest_files=()):
+    """Resident memory in mappings smaller than 128 MiB, as `pmap -x` shows them, and the largest of these. Shared mappings of guest_files are left out."""
     total, size, name, found = 0, 0, '', []
     try:
         with open(f'/proc/{pid}/smaps', encoding='utf-8') as smaps:
@@ -306,9 +307,10 @@ def rss_outside_guest_kib(pid):
                 words = line.split()
                 if '-' in words[0]:
                     name = ' '.join([words[0], words[1], *words[5:]])
+                    is_guest = words[1].endswith('s') and ' '.join(words[5:]) in guest_files
                 elif words[0] == 'Size:':
                     size = int(words[1])
-                elif words[0] == 'Rss:' and size < 128 * 1024:
+                elif words[0] == 'Rss:' and size < 128 * 1024 and not is_guest:
                     total += int(words[1])
                     found.append((int(words[1]), f'{words[1]:>6} of {size:>6} KiB  {name}'))
     except ProcessLookupError: # has just ended

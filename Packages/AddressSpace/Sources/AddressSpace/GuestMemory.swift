@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// A guest's RAM, by guest physical address. Any thread; no lock is taken.
 ///
 /// Each access is checked once against the published view and then done: it cannot run past a region, and it never
@@ -5,6 +7,8 @@
 /// too, so that a length of 0 cannot slip through a check further up.
 public final class GuestMemory: Sendable {
     let publisher: ViewPublisher
+    /// Memory of which the guest has a part: see `announce`.
+    let announced = Mutex<[AnnouncedMemory]>([])
 
     init(publisher: ViewPublisher) { self.publisher = publisher }
 

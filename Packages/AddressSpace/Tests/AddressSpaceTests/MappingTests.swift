@@ -52,6 +52,26 @@ import Testing
         #expect(space.memory.ramRanges().count == 2)
         #expect(space.memory.writableMappings().map(\.base) == [0])
     }
+
+    @Test func announcedMemory_isHandedOutWhole_whateverTheGuestHasOfIt() throws {
+        let ram = try HostMemory.anonymous(size: 4 << 20, options: .shared)
+        let more = try HostMemory.anonymous(size: 8 << 20, options: .shared)
+        let space = try space([(1 << 33, 4 << 20, 0, false)], ram)
+        space.memory.announce(more, at: 1 << 32)
+        let whole = RAMMapping(base: 1 << 32, size: 8 << 20, address: more.address, file: .init(descriptor: more.fileDescriptor, offset: 0))
+        #expect(space.memory.writableMappings().map(\.base) == [1 << 32, 1 << 33])
+        #expect(space.memory.writableMappings().first == whole)
+        // Two parts of it that do not touch.
+        for offset in [0, 4 << 20] as [UInt64] {
+            try space.root.add(try .ram(name: "part", size: 2 << 20, memory: more, memoryOffset: offset), at: (1 << 32) + offset)
+        }
+        #expect(space.memory.ramRanges().count == 3)
+        #expect(space.memory.writableMappings().map(\.base) == [1 << 32, 1 << 33])
+        #expect(space.memory.writableMappings().first == whole)
+        // What the guest does not have is no RAM to devices.
+        #expect(space.memory.isRAM(at: 1 << 32, count: 2 << 20))
+        #expect(!space.memory.isRAM(at: (1 << 32) + (2 << 20), count: 1))
+    }
 }
 
 extension OwnedFD {

@@ -27,12 +27,26 @@ extension HostMemory {
         _ backend: VmConfig.MemoryBackend, _ path: String, _ options: Options, _ threads: Int, _ newFiles: inout [NewFile]
     ) throws(MemoryBackendError) -> HostMemory {
         var options = options
+        if backend.isReadOnly { return try mapReadOnly(backend, path, options, threads) }
         var newFile: NewFile?
         let file = try open(path, &options, &newFile)
         let pageSize = try fit(file, path, backend.size)
         let memory = try map(file, path, pageSize, backend.size, options).placed(as: backend, threads)
         if let newFile { newFiles.append(newFile) }
         return memory
+    }
+
+    /// A file that must be there, and that this process cannot write either.
+    private static func mapReadOnly(
+        _ backend: VmConfig.MemoryBackend, _ path: String, _ options: Options, _ threads: Int
+    ) throws(MemoryBackendError) -> HostMemory {
+        let file = try lift({ .open(path: path, $0) }) { () throws(Errno) in try SysFile.open(path, .readOnly) }
+        let status = try lift({ .size(path: path, $0) }) { () throws(Errno) in try SysFile.status(of: file) }
+        guard status.kind == .regular else { throw .notAFile(path: path) }
+        guard status.size >= backend.size else { throw .tooShort(path: path, bytes: status.size, size: backend.size) }
+        let memory: HostMemory
+        do throws(AddressSpaceError) { memory = try mapping(file, size: backend.size, writable: false, options: options) } catch { throw .map(error) }
+        return try memory.placed(as: backend, threads)
     }
 
     private static func open(_ path: String, _ options: inout Options, _ newFile: inout NewFile?) throws(MemoryBackendError) -> OwnedFD {

@@ -53,6 +53,8 @@ extension MicroVM {
         case .vhostVsock(let vsock): try attach(try socket(vsock), device)
         case .virtioVsock(let vsock): try attach(try socket(vsock), device, loop: loop(of: vsock.iothread))
         case .vhostUserFileSystem(let share): try attach(try fileSystem(share), device)
+        case .virtioMem(let memory): try attach(try pluggableMemory(memory), device)
+        case .virtioPmem(let memory): try attach(try persistentMemory(memory), device)
         }
     }
 
@@ -219,6 +221,8 @@ extension VmConfig.Device {
         case .vhostVsock(let device): DeviceInfo(id: device.id, driver: "vhost-vsock-device")
         case .virtioVsock(let device): DeviceInfo(id: device.id, driver: "virtio-vsock-device")
         case .vhostUserFileSystem(let device): DeviceInfo(id: device.id, driver: "vhost-user-fs-device", backend: device.chardev)
+        case .virtioMem(let device): DeviceInfo(id: device.id, driver: "virtio-mem-device", backend: device.memdev)
+        case .virtioPmem(let device): DeviceInfo(id: device.id, driver: "virtio-pmem-device", backend: device.memdev)
         }
     }
 }

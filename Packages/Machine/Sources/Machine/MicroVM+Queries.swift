@@ -28,7 +28,12 @@ extension MicroVM {
 
     public func memoryBackends() -> [VmConfig.MemoryBackend] { config.memoryBackends }
 
-    public func memorySize() -> MemorySize { MemorySize(base: config.memory.size) }
+    public func memorySize() -> MemorySize {
+        let plugged = memoryDevices().reduce(0 as UInt64) { sum, device in
+            if case .resizable(_, let plugged, _, _) = device.kind { sum &+ plugged } else { sum }
+        }
+        return MemorySize(base: config.memory.size, plugged: plugged)
+    }
 
     public func memoryMap() -> [MemoryMapEntry] {
         memory.flatRanges().map { MemoryMapEntry(base: $0.base, size: $0.size, name: $0.region.name, isMemory: $0.kind != .io) }

@@ -41,6 +41,8 @@ extension MicroVM {
             let virtualCPU = try lift(MachineError.hypervisor) { () throws(HypervisorError) in
                 try hypervisor.createVCPU(id: HostPlatform.hardwareID(of: index, in: topology))
             }
+            // As soon as somebody can say how far physical addresses reach.
+            if index == 0 { try realizeMemoryDevices(on: virtualCPU) }
             vcpus.append(
                 VCPU(
                     id: index, virtualCPU: virtualCPU, ports: platform.ports, memory: memory, topology: topology,

@@ -32,6 +32,9 @@ public final class MicroVM: @unchecked Sendable {
     var chardevTable: Chardevs
     /// What is left behind only by a machine that has run.
     var newFiles: [NewFile] = []
+    /// In the order of the command line.
+    var memoryParts: [MemoryPart] = []
+    var sizeReports: [String: SizeReport] = [:]
     /// The host's side of the virtio consoles.
     var consoleHost: ConsoleHost?
     var balloonNode: BalloonNode?

@@ -64,6 +64,9 @@ extension NoMachine: MachineControl {
     public func setBalloon(_ bytes: UInt64) {}
     public func setBalloonPolling(_ seconds: UInt32) {}
 
+    public func resizeMemoryDevice(_ id: String, to size: UInt64) throws(MachineControlError) { throw .deviceNotFound(id) }
+    public func memoryDevices() -> [MemoryDeviceInfo] { [] }
+
     public func cpus() -> [CPUInfo] { [] }
     public func cpuSlots() -> [CPUSlot] { [] }
     public func iothreads() -> [IOThreadInfo] { [] }

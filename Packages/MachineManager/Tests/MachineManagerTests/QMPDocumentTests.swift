@@ -44,6 +44,7 @@ import Testing
         case .choice(let words): words.map { "`\($0)`" }.joined(separator: ", ")
         case .onOff: "switch"
         case .numeric: "whole number or string"
+        case .size: "size"
         case .list(let element): "list of \(phrase(element))"
         case .object: "object"
         }

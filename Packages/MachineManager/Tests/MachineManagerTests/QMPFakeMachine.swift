@@ -18,6 +18,7 @@ final class FakeMachine: MachineControl {
         var links: [String: Bool] = [:]
         var threads: [IOThreadInfo] = []
         var balloon: BalloonInfo?
+        var requestedMemory: UInt64 = 128 << 20
     }
 
     let state = Mutex(State())
@@ -136,6 +137,21 @@ final class FakeMachine: MachineControl {
     }
 
     func setBalloonPolling(_ seconds: UInt32) { state.withLock { $0.balloon?.pollingInterval = seconds } }
+
+    func resizeMemoryDevice(_ id: String, to size: UInt64) throws(MachineControlError) {
+        guard id == "mem0" else { throw .deviceNotFound(id) }
+        guard size <= 1 << 30 else { throw .failed("memory device 'mem0': too large") }
+        state.withLock { $0.requestedMemory = size }
+        emit(.memoryDeviceSizeChange(id: id, size: size))
+    }
+    func memoryDevices() -> [MemoryDeviceInfo] {
+        let requested = state.withLock(\.requestedMemory)
+        return [
+            MemoryDeviceInfo(
+                id: "mem0", kind: .resizable(requested: requested, plugged: 64 << 20, blockSize: 4 << 20, node: nil), memdev: "m0", address: 1 << 32, size: 1 << 30),
+            MemoryDeviceInfo(id: "pmem0", kind: .persistent, memdev: "m1", address: 5 << 30, size: 2 << 20),
+        ]
+    }
 
     func iothreads() -> [IOThreadInfo] { state.withLock(\.threads) }
     func chardevs() -> [ChardevInfo] { [ChardevInfo(id: "serial_chardev", filename: "pty:/dev/pts/7", isOpen: true)] }

@@ -77,6 +77,7 @@ import Testing
             "blockdev-del": #"{"node-name":"d"}"#, "blockdev-add": #"{"node-name":"e","file":{"driver":"file","filename":"/x"}}"#,
             "device_add": #"{"id":"n","driver":"virtio-net-mmio"}"#, "netdev_add": #"{"id":"n","type":"tap","ifname":"t"}"#,
             "query-stats": #"{"target":"vcpu"}"#, "netdev_replace": #"{"id":"n","path":"/dev/tap1"}"#, "netlink_set": #"{"id":"n","up":true}"#,
+            "set-viomem": #"{"id":"mem0","requested-size":"64M"}"#, "get-viomem": #"{"id":"mem0"}"#,
             "block_set_io_throttle": #"{"id":"e","bps":0,"bps_rd":0,"bps_wr":0,"iops":0,"iops_rd":5,"iops_wr":0}"#,
         ]
         // Refused by this machine or without a descriptor; their errors are tested elsewhere.
@@ -107,6 +108,7 @@ import Testing
     @Test func events_haveTheTypesOfTheirData() throws {
         let events: [MachineEvent] = [
             .stop, .resume, .powerdown, .reset(guest: true), .shutdown(.guestShutdown), .balloonChanged(actual: 1 << 30),
+            .memoryDeviceSizeChange(id: "m", size: 1 << 40),
             .deviceDeleted(id: "d", path: "/machine/peripheral/d"), .streamConnected(id: "d", .unix(path: "/p")), .streamDisconnected(id: "d"),
         ]
         var seen: [String] = []

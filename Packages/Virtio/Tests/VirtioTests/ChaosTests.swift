@@ -266,4 +266,39 @@ import Testing
             }
         }
     }
+
+    @Test(.timeLimit(.minutes(1))) func memory() throws {
+        let memory = FakeMemory(size: 1 << 30, isPreallocated: true)
+        var options = VirtioMem.Options(id: "memory", base: 0x8_0000 << 21)
+        options.blockSize = 2 << 20
+        let machine = try Machine { _ in try VirtioMem(options, memory: memory) }
+        try machine.run(seed: 7) { random in
+            // What the guest's rubbish of a request may be: half of it means something.
+            let place = (0x8_0000 + random.below(0x4_0000)) & ~7
+            try? machine.space.memory.store(UInt16(random.below(5)), at: place)
+            try? machine.space.memory.store((UInt64(0x8_0000) << 21) + (random.below(520) << 21), at: place + 8)
+            try? machine.space.memory.store(UInt16(random.below(random.below(4) == 0 ? 65536 : 8)), at: place + 16)
+            switch random.below(4) {
+            case 0:
+                try machine.transport.update(VirtioMem.self) { device throws(MemoryDeviceError) in try device.request(random.below(513) << 21) }
+                machine.transport.configurationChanged()
+            case 1: machine.transport.drain()
+            default: break
+            }
+        }
+        // What is plugged is shown, and nothing else is resident.
+        let plugged = machine.transport.inspect(VirtioMem.self) { $0.pluggedSize } ?? .max
+        #expect(plugged <= memory.shown.reduce(0) { $0 + $1.value - $1.key })
+        #expect(memory.resident.allSatisfy { page in memory.shown.contains { $0.key <= page << 21 && page << 21 < $0.value } })
+    }
+
+    @Test(.timeLimit(.minutes(1))) func persistentMemory() throws {
+        let path = "/tmp/chaos-pmem-\(getpid())"
+        let file = try SysFile.open(path, [.readWrite, .create])
+        defer { unlink(path) }
+        #expect(ftruncate(file.raw, 2 << 20) == 0)
+        let memory = try HostMemory.mapping(file, size: 2 << 20)
+        let machine = try Machine { _ in VirtioPmem(base: 1 << 33, size: 2 << 20, target: try FileFlush(memory)) }
+        try machine.run(seed: 8) { random in if random.below(4) == 0 { machine.transport.drain() } }
+    }
 }

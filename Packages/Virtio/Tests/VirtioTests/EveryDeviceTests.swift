@@ -10,12 +10,12 @@ import Testing
 /// The rules that every device owes to its transport, held by each of them: who serves the queues differs. Numbers are bug classes, as in `HostileQueueTests`.
 @Suite struct EveryDeviceTests {
     enum Kind: CaseIterable {
-        case disk, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon, vsock, socketVsock, share
+        case disk, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon, vsock, socketVsock, share, memory, persistentMemory
 
         /// Queues that the device takes from as soon as the driver is ready.
         var servedQueues: [Int] {
             switch self {
-            case .disk, .emptyDisk, .entropy: [0]
+            case .disk, .emptyDisk, .entropy, .memory, .persistentMemory: [0]
             case .network, .streamNetwork: [0, 1, 2]
             case .emptyNetwork: [1, 2]
             case .console: [1, 3, 5]
@@ -67,6 +67,8 @@ import Testing
                 let file = OwnedFD(adopting: socket)
                 let device = try VhostUserFileSystem(VhostUserConnection(file), tag: "share", numRequestQueues: 1, limits: VhostUserFixture.limits)
                 guest = try DeviceGuest(device: device, on: memory)
+            case .memory: guest = try DeviceGuest(device: try VirtioMem(.init(id: "memory", base: 1 << 33), memory: FakeMemory(size: 64 << 20)), on: memory)
+            case .persistentMemory: guest = try DeviceGuest(device: VirtioPmem(base: 1 << 33, size: 64 << 20, target: try FakeFlush()), on: memory)
             }
             queues = Array(0..<guest.transport.queueSizes.count)
         }

@@ -102,6 +102,7 @@ extension CommandLineParser {
         case .integer(let limits): range(limits)
         case .powerOfTwo(let limits): "\(range(limits)) (power of two)"
         case .integerOrAuto(let limits): "auto|\(range(limits))"
+        case .address: "ADDRESS"
         case .size(let limits): "\(sizeText(limits.lowerBound))..\(sizeText(limits.upperBound))"
         case .numbers(let limits): "LIST (\(range(limits)))"
         case .text(let limit): "TEXT (\(limit))"

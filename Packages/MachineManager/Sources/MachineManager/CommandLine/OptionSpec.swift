@@ -104,6 +104,8 @@ enum ParameterKind: Sendable {
     case size(ClosedRange<UInt64>)
     /// Decimal numbers within limits: `0-3:8` is 0, 1, 2, 3 and 8; square brackets may be around it.
     case numbers(ClosedRange<UInt64>)
+    /// A guest physical address below 2^52: a decimal number, or a hexadecimal one after `0x`.
+    case address
     /// Text of at most so many bytes.
     case text(Int)
     /// A file name of at most so many bytes.

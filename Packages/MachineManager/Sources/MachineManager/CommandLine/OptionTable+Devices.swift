@@ -1,6 +1,6 @@
 extension OptionTable {
     static var device: OptionSpec {
-        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, virtioVsock, vhostUserFileSystem]
+        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, virtioVsock, vhostUserFileSystem, virtioMem, virtioPmem]
         variants += laterDevices.map(OptionVariant.init(unsupported:))
         return option(
             .device, "device", .many, .variants(what: "device", variants), "device of the guest; may come before what it names")
@@ -119,21 +119,21 @@ extension OptionTable {
             ] + misplaced)
     }
 
-    private static var id: ParameterSpec { ParameterSpec("id", .text(OptionLimit.text)) }
+    static var id: ParameterSpec { ParameterSpec("id", .text(OptionLimit.text)) }
 
     private static func iothread(_ key: String, _ help: String) -> ParameterSpec {
         ParameterSpec(key, .text(OptionLimit.text), "id of an -object iothread that \(help)")
     }
 
     /// What the PCI kinds of these devices must have and these must not.
-    private static var misplaced: [ParameterSpec] {
+    static var misplaced: [ParameterSpec] {
         ["bus", "addr", "multifunction"].map { ParameterSpec($0, .misplaced("for PCI devices, which a microvm has none of")) }
     }
 
     private static var laterDevices: [String] {
         [
-            "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci", "virtio-balloon-pci", "virtio-mem-device",
-            "virtio-mem-pci", "virtio-pmem-device", "virtio-pmem-pci", "virtio-rng-pci", "vhost-vsock-pci", "vhost-user-blk-device",
+            "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci", "virtio-balloon-pci",
+            "virtio-mem-pci", "virtio-pmem-pci", "virtio-rng-pci", "vhost-vsock-pci", "vhost-user-blk-device",
             "vhost-user-blk-pci", "vhost-user-fs-pci", "vhost-user-gpu-pci", "virtio-scsi-pci", "scsi-hd", "scsi-cd", "virtio-gpu-pci",
             "virtio-input-device", "virtio-input-pci", "virtio-multitouch-device", "virtio-multitouch-pci", "pcie-root-port", "vfio-pci",
             "nec-usb-xhci", "usb-kbd", "usb-tablet", "usb-consumer", "usb-storage", "usb-uas", "usb-camera", "usb-host", "pvpanic",

@@ -34,7 +34,8 @@ extension OptionTable {
                 "memory-backend-file", "the same, in a file",
                 memoryBackend(
                     share: "what the guest writes is written to the file; default on",
-                    path: ParameterSpec("mem-path", .path(OptionLimit.path), required: true, "file, which may be new, or folder for a file without a name"))),
+                    path: ParameterSpec("mem-path", .path(OptionLimit.path), required: true, "file, which may be new, or folder for a file without a name"))
+                    + [ParameterSpec("readonly", .onOff, "the guest can only read it; for virtio-pmem-device; default off")]),
             OptionVariant(
                 "memory-backend-memfd", "the same, in a file without a name that other processes can map",
                 memoryBackend(share: "other processes can map it; default on", path: ParameterSpec("mem-path", .misplaced("for memory-backend-file")))

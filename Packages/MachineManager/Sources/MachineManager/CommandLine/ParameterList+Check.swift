@@ -28,6 +28,8 @@ extension ParameterList {
             return .number(try size(key, text, limits))
         case .numbers(let limits):
             return .numbers(try numbers(key, text, limits))
+        case .address:
+            return .number(try address(key, text))
         case .text(let limit), .path(let limit):
             return .text(try bounded(key, text, limit))
         case .choice(let now, let later):
@@ -107,6 +109,13 @@ extension ParameterList {
             for number in first...last { isNamed[Int(number)] = true }
         }
         return isNamed.indices.filter { isNamed[$0] }.map(UInt64.init)
+    }
+
+    private func address(_ key: String, _ text: String) throws(CommandLineError) -> UInt64 {
+        guard let number = hexadecimal(text) ?? decimal(text[...].utf8), number < 1 << 52 else {
+            throw invalid("\(label(key)) must be an address such as 0x100000000, below 2^52, not \(quoted(text))")
+        }
+        return number
     }
 
     private func choice(_ key: String, _ text: String, _ now: [String], _ later: [String]) throws(CommandLineError) -> String {

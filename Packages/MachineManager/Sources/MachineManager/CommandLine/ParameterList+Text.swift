@@ -37,6 +37,12 @@ func decimal(_ digits: Substring.UTF8View) -> UInt64? {
     return number
 }
 
+/// A number in hexadecimal digits after `0x`. Nil when it is none or exceeds 64 bits.
+func hexadecimal(_ text: String) -> UInt64? {
+    guard text.hasPrefix("0x") || text.hasPrefix("0X"), text.utf8.dropFirst(2).allSatisfy({ UnicodeScalar($0).properties.isASCIIHexDigit }) else { return nil }
+    return UInt64(text.dropFirst(2), radix: 16)
+}
+
 /// A size as a user writes it.
 func sizeText(_ bytes: UInt64) -> String {
     if bytes >= 1 << 30, bytes % (1 << 30) == 0 { return "\(bytes >> 30)G" }

@@ -13,6 +13,8 @@ extension VmConfig {
         case vhostVsock(VhostVsock)
         case virtioVsock(VirtioVsock)
         case vhostUserFileSystem(VhostUserFileSystem)
+        case virtioMem(VirtioMem)
+        case virtioPmem(VirtioPmem)
 
         public var id: String {
             switch self {
@@ -25,6 +27,8 @@ extension VmConfig {
             case .vhostVsock(let device): device.id
             case .virtioVsock(let device): device.id
             case .vhostUserFileSystem(let device): device.id
+            case .virtioMem(let device): device.id
+            case .virtioPmem(let device): device.id
             }
         }
     }

@@ -31,6 +31,8 @@ extension VmConfig {
         public var hostNodes: [UInt64] = []
         /// All pages are taken before the guest starts.
         public var isPreallocated = false
+        /// Nobody writes to the file, and the guest cannot.
+        public var isReadOnly = false
         /// Part of a core dump, if the rest of the guest's memory is.
         public var isDumped = true
 
@@ -54,7 +56,7 @@ extension VmConfig {
 
 extension VmConfig {
     /// The ids of the memory backends that something is made of.
-    var memoryBackendsInUse: [String] { nodes.compactMap(\.memory) }
+    var memoryBackendsInUse: [String] { nodes.compactMap(\.memory) + devices.compactMap(\.memdev) }
 }
 
 extension VmConfig.MemoryBackend {
@@ -76,6 +78,8 @@ extension VmConfig.MemoryBackend {
             }
         isPreallocated = list.bool("mem-prealloc", default: false) || list.bool("prealloc", default: false)
         isDumped = list.bool("dump-guest-core", default: true)
+        isReadOnly = list.bool("readonly", default: false)
+        if isReadOnly, isPreallocated { throw list.invalid("readonly=on and prealloc=on exclude each other") }
         guard size % 4096 == 0 else { throw list.invalid("size= must be a multiple of 4K") }
         guard policy == .standard || !hostNodes.isEmpty else { throw list.invalid("policy=\(list.text("policy") ?? "") needs host-nodes=") }
         if let page = list.number("hugetlbsize") {

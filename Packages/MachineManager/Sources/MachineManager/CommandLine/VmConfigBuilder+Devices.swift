@@ -18,6 +18,8 @@ extension VmConfigBuilder {
             case "vhost-vsock-device": try addVsock(list, &names)
             case "virtio-vsock-device": try addSocketVsock(list, &names)
             case "vhost-user-fs-device": try addFileSystem(list, &names)
+            case "virtio-mem-device": try addMemory(list, names.name(for: list, from: list.text("memdev") ?? ""))
+            case "virtio-pmem-device": try addPersistentMemory(list, names.name(for: list, from: list.text("memdev") ?? ""))
             default: throw list.notSupportedYet("")
             }
         }
@@ -220,7 +222,7 @@ extension VmConfig.Device {
         switch self {
         case .serialPort(let port): port.chardev
         case .vhostUserFileSystem(let device): device.chardev
-        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .virtioBalloon, .vhostVsock, .virtioVsock: nil
+        case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .virtioBalloon, .vhostVsock, .virtioVsock, .virtioMem, .virtioPmem: nil
         }
     }
 }

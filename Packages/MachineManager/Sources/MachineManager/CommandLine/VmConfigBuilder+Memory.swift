@@ -6,11 +6,12 @@ extension VmConfigBuilder {
     }
 
     /// The memory backend that `list` names by `memdev=`, and nothing before it.
-    mutating func takeMemoryBackend(_ list: ParameterList) throws(CommandLineError) -> VmConfig.MemoryBackend {
+    mutating func takeMemoryBackend(_ list: ParameterList, allowsReadOnly: Bool = false) throws(CommandLineError) -> VmConfig.MemoryBackend {
         let id = list.text("memdev") ?? ""
         guard let backend = config.memoryBackends.first(where: { $0.id == id }) else {
             throw list.invalid("there is no -object memory-backend-ram, -file or -memfd with id \(quoted(id))")
         }
+        guard allowsReadOnly || !backend.isReadOnly else { throw list.invalid("memory backend \(quoted(id)) must not be readonly=on") }
         guard !takenMemoryBackends.contains(id) else { throw list.invalid("memory backend \(quoted(id)) is used twice") }
         takenMemoryBackends.append(id)
         return backend

@@ -44,6 +44,9 @@ public protocol MachineControl: AnyObject, Sendable {
     func setBalloon(_ bytes: UInt64)
     /// Seconds between two requests for the guest's statistics; 0 for none.
     func setBalloonPolling(_ seconds: UInt32)
+    /// Asks the guest to have `size` bytes of a virtio-mem device; it is told, and what it does about it takes its time. Emits `memoryDeviceSizeChange`.
+    func resizeMemoryDevice(_ id: String, to size: UInt64) throws(MachineControlError)
+    func memoryDevices() -> [MemoryDeviceInfo]
 
     func iothreads() -> [IOThreadInfo]
     func chardevs() -> [ChardevInfo]
@@ -90,6 +93,8 @@ public enum MachineEvent: Equatable, Sendable {
     case streamDisconnected(id: String)
     /// The guest has given back memory, or taken it: bytes of RAM that it has now outside of the balloon. At most one a second.
     case balloonChanged(actual: UInt64)
+    /// The guest has taken memory of a virtio-mem device, or given it back; `size` is what it has now, in bytes. At most one a second and device: the last.
+    case memoryDeviceSizeChange(id: String, size: UInt64)
 }
 
 /// Why a machine ends.

@@ -96,6 +96,7 @@ enum QMPAnswers {
         case .powerdown: "POWERDOWN"
         case .reset: "RESET"
         case .shutdown: "SHUTDOWN"
+        case .memoryDeviceSizeChange: "MEMORY_DEVICE_SIZE_CHANGE"
         case .deviceDeleted: "DEVICE_DELETED"
         case .streamConnected: "NETDEV_STREAM_CONNECTED"
         case .streamDisconnected: "NETDEV_STREAM_DISCONNECTED"
@@ -109,6 +110,8 @@ enum QMPAnswers {
         case .reset(let guest): ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")]
         case .shutdown(let reason): ["guest": .bool(reason.isGuest), "reason": .string(text(reason))]
         case .balloonChanged(let actual): ["actual": .number(actual)]
+        case .memoryDeviceSizeChange(let id, let size):
+            ["id": .string(id), "size": .integer(Int64(clamping: size)), "qom-path": .string(DeviceInfo.path(id: id))]
         case .deviceDeleted(let id, let path): ["device": .string(id), "path": .string(path)]
         case .streamConnected(let id, let address): ["netdev-id": .string(id), "addr": data(address)]
         case .streamDisconnected(let id): ["netdev-id": .string(id)]

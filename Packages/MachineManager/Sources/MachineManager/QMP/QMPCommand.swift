@@ -48,8 +48,8 @@ extension QMPCommand {
 
     /// Every command there is, in the order of `query-commands`.
     static let all: [QMPCommand] =
-        session + lifecycle + machine + memory + balloon + device + block + throttle + blockStubs + network + descriptor + character + introspection + objects
-        + statistics + migration + trace
+        session + lifecycle + machine + memory + balloon + memoryDevices + device + block + throttle + blockStubs + network + descriptor + character + introspection
+        + objects + statistics + migration + trace
 
     static func named(_ name: String) -> QMPCommand? { all.first { $0.name == name } }
 }

@@ -21,6 +21,8 @@ struct QMPEvent: Sendable {
             QMPEvent(name: "RESET", data: end),
             QMPEvent(name: "SHUTDOWN", data: end),
             QMPEvent(name: "BALLOON_CHANGED", data: [.required("actual", .integer)]),
+            QMPEvent(
+                name: "MEMORY_DEVICE_SIZE_CHANGE", data: [.required("id", .text), .required("size", .integer), .required("qom-path", .text)]),
             QMPEvent(name: "DEVICE_DELETED", data: [.required("device", .text), .required("path", .text)]),
             QMPEvent(name: "NETDEV_STREAM_CONNECTED", data: [.required("netdev-id", .text), .required("addr", socketAddress)]),
             QMPEvent(name: "NETDEV_STREAM_DISCONNECTED", data: [.required("netdev-id", .text)]),

@@ -91,7 +91,7 @@ struct QMPSchema {
         case .integer: "int"
         case .number: "number"
         case .onOff: "bool-or-str"
-        case .numeric: "int-or-str"
+        case .numeric, .size: "int-or-str"
         case .choice: place
         case .list(let element): "[\(name(of: element, at: place))]"
         case .object(let members): members.isEmpty ? empty : place

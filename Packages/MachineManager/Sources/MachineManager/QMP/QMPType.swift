@@ -12,6 +12,8 @@ indirect enum QMPType: Equatable, Sendable {
     case onOff
     /// A whole number, or the same as text: decimal, or hexadecimal after `0x`.
     case numeric(ClosedRange<Int64>)
+    /// Bytes: a whole number, or the same as text with K, M or G behind it, or without.
+    case size
     case list(QMPType)
     case object([QMPMember])
 
@@ -50,6 +52,7 @@ extension QMPType {
         case (.numeric(let range), _):
             guard let number = Self.wholeNumber(value), range.contains(number) else { break }
             return
+        case (.size, _) where Self.bytes(value) != nil: return
         case (.list(let type), .array(let elements)):
             for element in elements { try type.check(element, path + "[]", of: command) }
             return
@@ -88,6 +91,7 @@ extension QMPType {
         case .choice(let words): words.map(quoted).joined(separator: " or ")
         case .onOff: "true, false, 'on' or 'off'"
         case .numeric(let range): "a whole number from \(range.lowerBound) to \(range.upperBound), plain or as a string"
+        case .size: "a number of bytes, or a string such as \"512M\" or \"2G\""
         case .list: "a list"
         case .object: "an object"
         }
@@ -100,6 +104,21 @@ extension QMPType {
         case "off", "false", "no": false
         default: nil
         }
+    }
+
+    /// A number of bytes that fits 63 bits, or its text: see `size`.
+    static func bytes(_ value: JSONValue) -> UInt64? {
+        if let number = wholeNumber(value) { return UInt64(exactly: number) }
+        guard case .string(let text) = value, let last = text.utf8.last else { return nil }
+        let shift: UInt64
+        switch last | 0x20 {
+        case UInt8(ascii: "k"): shift = 10
+        case UInt8(ascii: "m"): shift = 20
+        case UInt8(ascii: "g"): shift = 30
+        default: return nil
+        }
+        guard let number = decimal(text[...].utf8.dropLast()), number <= UInt64(Int64.max) >> shift else { return nil }
+        return number << shift
     }
 
     /// A whole number, or its text: decimal, or hexadecimal after `0x`. No sign, no space.

@@ -105,6 +105,9 @@ public final class SplitQueue {
         return waiting != 0
     }
 
+    /// Chains that the driver had made available when its index was last read.
+    var waitingCount: UInt16 { knownAvailable &- nextAvailable }
+
     // MARK: Used ring
 
     /// Gives chain `head` back with `written` bytes written into it. The driver sees it after `publish`.

@@ -63,7 +63,7 @@ extension ParameterKind {
     fileprivate var commandLineType: String? {
         switch self {
         case .onOff, .flag, .onlyOff: "boolean"
-        case .integer, .integerOrAuto, .powerOfTwo: "number"
+        case .integer, .integerOrAuto, .powerOfTwo, .address: "number"
         case .size: "size"
         case .numbers, .text, .path, .choice, .descriptor, .descriptors, .interface, .mac, .ignored: "string"
         case .unsupported, .misplaced: nil
@@ -75,6 +75,7 @@ extension ParameterKind {
         switch self {
         case .onOff, .flag, .onlyOff: "bool"
         case .integer, .integerOrAuto, .powerOfTwo: "uint32"
+        case .address: "uint64"
         case .size: "size"
         case .numbers, .text, .path, .choice, .descriptor, .descriptors, .interface, .mac, .ignored: "str"
         case .unsupported, .misplaced: nil

@@ -21,7 +21,7 @@ extension QMPCommand {
                 guard let setter = property.setter else { throw QMPError("qom-set: property \(quoted(name)) of \(quoted(path)) cannot be set") }
                 let value = arguments["value"] ?? .null
                 try setter.type.check(value, "value", of: "qom-set")
-                setter.set(value)
+                try setter.set(value)
                 return .done
             },
             QMPCommand("qom-list-types", [.optional("implements", .id), .optional("abstract", .boolean)], gives: .list(type)) { arguments, _ in
@@ -51,7 +51,7 @@ extension QMPCommand {
         let type: String
         let value: JSONValue
         /// Nil when it cannot be set; `set` gets a value that is of the type.
-        var setter: (type: QMPType, set: (JSONValue) -> Void)?
+        var setter: (type: QMPType, set: (JSONValue) throws(QMPError) -> Void)?
 
         static func text(_ name: String, _ value: String) -> Property { Property(name: name, type: "string", value: .string(value)) }
         static func child(_ name: String, _ type: String, at path: String) -> Property {
@@ -87,7 +87,7 @@ extension QMPCommand {
         case (true, 3, "machine"?, "peripheral"?):
             if let device = context.control.devices().first(where: { $0.id == parts[2] }) {
                 let backend: [Property] = device.backend.map { [.text("backend", $0)] } ?? []
-                return Object(device.driver, backend + balloonProperties(of: device, context))
+                return Object(device.driver, backend + balloonProperties(of: device, context) + memoryProperties(of: device, context))
             }
         case (true, 3, "machine"?, "unattached"?):
             if let cpu = context.control.cpus().first(where: { "device[\($0.id)]" == parts[2] }) {
@@ -110,6 +110,19 @@ extension QMPCommand {
             Property(name: "deflate-on-oom", type: "bool", value: .bool(balloon.deflatesOnOOM)),
             Property(name: "free-page-reporting", type: "bool", value: .bool(balloon.reportsFreePages)),
         ]
+    }
+
+    private static func memoryProperties(of device: DeviceInfo, _ context: QMPContext) -> [Property] {
+        guard let device = context.control.memoryDevices().first(where: { $0.id == device.id }) else { return [] }
+        func bytes(_ name: String, _ value: UInt64) -> Property { Property(name: name, type: "size", value: .integer(Int64(clamping: value))) }
+        switch device.kind {
+        case .persistent: return [bytes("memaddr", device.address), bytes("size", device.size)]
+        case .resizable(let requested, let plugged, let blockSize, _):
+            // By which QEMU's clients do what set-viomem does.
+            var size = bytes("requested-size", requested)
+            size.setter = (.size, { value throws(QMPError) in try resize(device.id, value, context) })
+            return [bytes("memaddr", device.address), bytes("size", plugged), size, bytes("block-size", blockSize)]
+        }
     }
 
     private static let machineName = "microvm-machine"

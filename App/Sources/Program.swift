@@ -41,6 +41,7 @@ enum Program {
             try lift({ ProgramError.pidFile(path: path, $0) }) { () throws(Errno) in try PIDFile.create(path: path) }
         }
         try startLog(config.process)
+        try startTraces(config.traces)
         Log.info("VmConfig is \(config.summary)")
         warnOfUnused(config)
         let machine = try makeMachine(config, loop)
@@ -60,7 +61,7 @@ enum Program {
             let hypervisor = try lift(ProgramError.hypervisor) { () throws(HypervisorError) in try KVM.open().createVirtualMachine() }
             return try lift(ProgramError.machine) { () throws(MachineError) in
                 let machine = try MicroVM(config, hypervisor: hypervisor, loop: loop)
-                try machine.realize()
+                try Trace.scope(.machineRealize) { () throws(MachineError) in try machine.realize() }
                 return machine
             }
         }
@@ -82,7 +83,9 @@ enum Program {
             for address in config.monitors { try qmp.listen(on: address) }
         }
         defer { machine.shutDown() }
-        try lift(ProgramError.machine) { () throws(MachineError) in try machine.start() }
+        try lift(ProgramError.machine) { () throws(MachineError) in
+            try Trace.scope(.machineStart) { () throws(MachineError) in try machine.start() }
+        }
         try isRunning()
         ProgramMemory.releaseStartupPages()
         loop.after(nanoseconds: settling) {
@@ -97,6 +100,12 @@ enum Program {
     /// Nothing on the command line is passed over in silence.
     private static func warnOfUnused(_ config: VmConfig) {
         for sentence in config.unusedParts { Log.warn(sentence) }
+    }
+
+    private static func startTraces(_ traces: [VmConfig.Trace]) throws(ProgramError) {
+        for trace in traces {
+            try lift({ ProgramError.trace($0) }) { () throws(TraceError) in try trace.enable() }
+        }
     }
 
     /// Without `-D` only warnings and errors go to standard error; with it, informative entries too, as management layers expect.

@@ -8,6 +8,7 @@ enum ProgramError: Error, CustomStringConvertible {
     case daemon(Errno)
     case pidFile(path: String, Errno)
     case log(path: String, Errno)
+    case trace(TraceError)
     case system(Errno)
     case hypervisor(HypervisorError)
     case machine(MachineError)
@@ -23,6 +24,7 @@ enum ProgramError: Error, CustomStringConvertible {
         case .pidFile(let path, .exists): "-pidfile: '\(path)' exists already"
         case .pidFile(let path, let error): "-pidfile: cannot create '\(path)': \(error)"
         case .log(let path, let error): "-D: cannot open '\(path)': \(error)"
+        case .trace(let error): error.description
         case .system(let error): "cannot set up the event loop: \(error)"
         case .hypervisor(let error): error.description
         case .machine(let error): error.description

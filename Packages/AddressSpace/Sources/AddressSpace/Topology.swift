@@ -1,4 +1,5 @@
 internal import CAddressSpace
+internal import LinuxSys
 internal import Synchronization
 
 /// The one lock of all region trees, and the transaction that is open under it. One for the process, since a
@@ -131,6 +132,8 @@ private struct Commit {
     }
 
     func publish() {
+        for range in ranges.removed { Trace.emit(.memoryRemove, "\(space.name) \(range.region.name)", range.base, range.size) }
+        for range in ranges.added { Trace.emit(.memoryAdd, "\(space.name) \(range.region.name)", range.base, range.size) }
         if !ranges.isEmpty || !events.isEmpty { space.publisher.publish(view) }
     }
 }

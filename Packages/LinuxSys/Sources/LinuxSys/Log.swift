@@ -62,9 +62,13 @@ public enum Log {
     public static func debug(_ text: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line) { write(.debug, text, file, line) }
 
     private static func write(_ level: Level, _ text: () -> String, _ source: StaticString, _ line: UInt) {
-        guard isEnabled(level) else { return }
+        if isEnabled(level) { put(level, text(), source, line) }
+    }
+
+    /// Whatever the level.
+    static func put(_ level: Level, _ text: String, _ source: StaticString, _ line: UInt) {
         let now = LogTime.now()
-        let entry = Self.entry(head: "\(now.text): [\(getpid())][\(sys_gettid())][\(source):\(line)]:\(level.name): ", text: text())
+        let entry = Self.entry(head: "\(now.text): [\(getpid())][\(sys_gettid())][\(source):\(line)]:\(level.name): ", text: text)
         let isWritten = file.withLock { file in
             if file == nil { return false }
             file?.write(entry, day: now.day)

@@ -34,7 +34,7 @@ extension MicroVM {
         for index in 0..<Self.networkSlotCount {
             networkSlots.append(try realizeNetwork(index < networks.count ? networks[index] : nil, index, name: "virtio-net slot \(index)"))
         }
-        for device in others { try realize(device) }
+        for device in others { try Trace.scope(.deviceAttach, device.id) { () throws(MachineError) in try realize(device) } }
     }
 
     private func realize(_ device: VmConfig.Device) throws(MachineError) {

@@ -13,12 +13,14 @@ extension MicroVM {
         do throws(BlockError) {
             drives.append(BlockNode(drive: drive, image: try RawImage.open(RawImageOptions(drive))))
         } catch { throw .failed(error.description) }
+        Trace.emit(.blockdevAdd, drive.id)
     }
 
     public func removeBlockNode(_ id: String) throws(MachineControlError) {
         guard let index = drives.firstIndex(where: { $0.drive.id == id }) else { throw .deviceNotFound(id) }
         if let device = drives[index].device { throw .failed("the drive '\(id)' is used by device '\(device)'") }
         drives.remove(at: index)
+        Trace.emit(.blockdevRemove, id)
     }
 
     public func setThrottle(_ id: String, _ throttle: VmConfig.Throttle) throws(MachineControlError) {
@@ -53,12 +55,14 @@ extension MicroVM {
             try openBackend(netdev, descriptors: descriptors, vhostDescriptors: vhostDescriptors)
         }
         netdevs.append(NetworkNode(netdev: netdev, backend: backend))
+        Trace.emit(.netdevAdd, netdev.id)
     }
 
     public func removeNetdev(_ id: String) throws(MachineControlError) {
         guard let index = netdevs.firstIndex(where: { $0.netdev.id == id }) else { throw .deviceNotFound(id) }
         if let device = netdevs[index].device { throw .failed("the netdev '\(id)' is used by device '\(device)'") }
         netdevs.remove(at: index)
+        Trace.emit(.netdevRemove, id)
     }
 
     public func replaceNetdev(_ netdev: VmConfig.Netdev) throws(MachineControlError) {
@@ -85,6 +89,7 @@ extension MicroVM {
         case .block(let device, let slot): try plug(device, into: slot)
         case .net(let device, let slot): try plug(device, into: slot)
         }
+        Trace.emit(.deviceAdd, id)
     }
 
     private func plug(_ device: VmConfig.VirtioBlock, into slot: Int?) throws(MachineControlError) {
@@ -136,6 +141,7 @@ extension MicroVM {
         } else {
             throw .deviceNotFound(id)
         }
+        Trace.emit(.deviceRemove, id)
         emit(.deviceDeleted(id: id, path: DeviceInfo.path(id: id)))
     }
 

@@ -1,6 +1,7 @@
 internal import AddressSpace
 internal import CPU
 internal import Hypervisor
+internal import LinuxSys
 internal import MachineManager
 
 extension MicroVM {
@@ -15,7 +16,7 @@ extension MicroVM {
         try realizeVCPUs(topology)
         try platform.realizeFixedDevices { [weak self] reason in self?.guestRequestedEnd(reason) }
         try realizeDevices()
-        let registers = try platform.loadGuest(config, topology: topology)
+        let registers = try Trace.scope(.bootLoad, config.boot.kernel) { () throws(MachineError) in try platform.loadGuest(config, topology: topology) }
         for vcpu in vcpus { vcpu.prepare(registers) }
     }
 

@@ -21,7 +21,7 @@ extension MicroVM {
     public func statistics(of source: StatisticsSource) -> [Statistic] {
         switch (source.target, source.provider) {
         case (.vm, .kvm): hypervisor.statistics().map(Statistic.init)
-        case (.vm, .stratovirt): platform.bootTimer.marks.statistics + [.nanoseconds("uptime", ProgramStart.elapsed)]
+        case (.vm, .stratovirt): platform.bootTimer.marks.statistics + [.nanoseconds("uptime", ProgramStart.elapsed), .count("trace-lines-left-out", Trace.leftOut)]
         case (.vcpu, .kvm): vcpu(source)?.statistics.map(Statistic.init) ?? []
         case (.vcpu, .stratovirt): vcpu(source)?.exits.statistics ?? []
         case (.device, .kvm): []

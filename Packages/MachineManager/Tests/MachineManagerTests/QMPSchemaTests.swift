@@ -72,7 +72,7 @@ import Testing
             "balloon": #"{"value":536870912}"#, "qom-set": #"{"path":"/machine/peripheral/balloon0","property":"guest-stats-polling-interval","value":2}"#,
             "qom-list": #"{"path":"/machine/peripheral"}"#, "qom-get": #"{"path":"/objects/io0","property":"thread-id"}"#,
             "device-list-properties": #"{"typename":"virtio-net-device"}"#, "human-monitor-command": #"{"command-line":"info snapshots"}"#,
-            "trace-get-state": #"{"name":"*"}"#, "trace-set-state": #"{"name":"*","enable":true}"#,
+            "trace-get-state": #"{"name":"*"}"#, "trace-set-state": #"{"name":"no_*","enable":true}"#,
             "trace-event-get-state": #"{"name":"virtio_*"}"#, "trace-event-set-state": #"{"name":"virtio_?","enable":false}"#, "device_del": #"{"id":"disk1"}"#,
             "blockdev-del": #"{"node-name":"d"}"#, "blockdev-add": #"{"node-name":"e","file":{"driver":"file","filename":"/x"}}"#,
             "device_add": #"{"id":"n","driver":"virtio-net-mmio"}"#, "netdev_add": #"{"id":"n","type":"tap","ifname":"t"}"#,

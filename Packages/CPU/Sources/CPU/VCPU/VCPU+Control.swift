@@ -51,7 +51,7 @@ extension VCPU {
             let now = Phase(phase.value)
             switch now {
             case .pausing, .paused:
-                if change(now, to: .running) { return }
+                if change(now, to: .running) { return Trace.emit(.vcpuResume, "", UInt64(clamping: id)) }
             case .running: return
             case .created, .stopping, .stopped: throw .wrongState(id, now.state)
             }

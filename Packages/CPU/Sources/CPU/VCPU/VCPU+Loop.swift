@@ -29,7 +29,7 @@ extension VCPU {
             let now = Phase(phase.value)
             switch now {
             case .running: return true
-            case .pausing: _ = change(now, to: .paused)
+            case .pausing: if change(now, to: .paused) { Trace.emit(.vcpuPause, "", UInt64(clamping: id)) }
             case .paused: phase.wait(while: now.rawValue)
             case .created, .stopping, .stopped: return false
             }
@@ -54,7 +54,9 @@ extension VCPU {
             case .internalError(let suberror): return .internalError(suberror: suberror, detail: virtualCPU.diagnosis())
             case .failEntry(let reason): return .failEntry(reason: reason, detail: virtualCPU.diagnosis())
             case .failed(let errno): return .runFailed(Errno(errno))
-            case .unknown(let reason): return .unknownExit(reason: reason)
+            case .unknown(let reason):
+                Trace.emit(.vcpuUnknownExit, "", UInt64(clamping: id), UInt64(reason))
+                return .unknownExit(reason: reason)
             }
         }
     }

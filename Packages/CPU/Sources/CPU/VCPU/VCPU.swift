@@ -89,6 +89,7 @@ public final class VCPU: Sendable {
         let own = OSThread.currentID
         lastThreadID.store(own, ordering: .releasing)
         kickTarget.store(own, ordering: .sequentiallyConsistent)
+        Trace.emit(.vcpuStart, "", UInt64(clamping: id))
         var reason: StopReason?
         do throws(HypervisorError) {
             try reset.apply(to: virtualCPU, index: id, topology: topology)
@@ -96,6 +97,7 @@ public final class VCPU: Sendable {
         } catch {
             reason = .resetFailed(error)
         }
+        Trace.emit(.vcpuStop, reason.map { "\($0)" } ?? "", UInt64(clamping: id))
         if let reason { onExit(id, reason) }
         // From here on a kick could reach another thread that was given the same id: harmless, since the handler only knows its own thread's vCPU.
         kickTarget.store(0, ordering: .sequentiallyConsistent)

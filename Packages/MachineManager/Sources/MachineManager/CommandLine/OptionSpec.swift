@@ -16,7 +16,7 @@ enum OptionID: Sendable, Equatable {
     case kernel, initrd, append
     case drive, netdev, device, object, global
     case qmp, monitor, serial, chardev
-    case name, uuid, freeze, disableSeccomp, log, daemonize, pidFile
+    case name, uuid, freeze, disableSeccomp, log, daemonize, pidFile, trace
     /// Accepted without effect, as StratoVirt does, because libvirt or Kata Containers pass it.
     case ignored
     /// Known, and refused by this version.

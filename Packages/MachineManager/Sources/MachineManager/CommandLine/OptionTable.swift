@@ -11,6 +11,7 @@ enum OptionTable {
         rows += objects
         rows += character
         rows += process
+        rows.append(trace)
         rows += ignored
         rows += unsupported
         return rows
@@ -74,7 +75,7 @@ enum OptionTable {
 
     private static var unsupported: [OptionSpec] {
         let names = [
-            "incoming", "trace", "battery", "hardware-signature", "smbios", "vnc", "cameradev",
+            "incoming", "battery", "hardware-signature", "smbios", "vnc", "cameradev",
             "windows_emu_pid", "mod-test",
         ]
         return names.map { option(.unsupported, $0, .many, .whole("..."), "not supported yet") }

@@ -31,6 +31,8 @@ public struct VmConfig: Equatable, Sendable {
     public var devices: [Device] = []
     /// The vCPUs stay paused until the QMP command `cont` (`-S`).
     public var startsPaused = false
+    /// In the order in which they came.
+    public var traces: [Trace] = []
     /// The user asked for no seccomp filter. This version installs none.
     public var isSeccompDisabled = false
 

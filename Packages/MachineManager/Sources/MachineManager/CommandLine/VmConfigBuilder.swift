@@ -80,6 +80,7 @@ struct VmConfigBuilder {
             monitorIOThreads.append(list)
         case .serial: serial = .own(VmConfig.Chardev(id: "serial_chardev", backend: try VmConfig.Chardev.Backend(list)))
         case .chardev: try addChardev(list)
+        case .trace: config.traces += try VmConfig.Trace.list(list)
         default: break
         }
     }

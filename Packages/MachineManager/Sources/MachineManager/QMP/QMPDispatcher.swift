@@ -1,3 +1,5 @@
+internal import LinuxSys
+
 /// The answer to one message, ready to be written.
 struct QMPReply: Sendable {
     let result: Result<QMPAnswer, QMPError>
@@ -30,6 +32,7 @@ struct QMPDispatcher: Sendable {
         guard request.command.name == QMPCommand.negotiation || mayRun() else {
             throw QMPError(.throttled, "\(request.command.name): more than \(QMPRateLimit.standard) commands a second; not carried out")
         }
+        Trace.emit(.qmpCommand, request.command.name)
         return try request.command.run(request.arguments, QMPContext(control: control, descriptors: descriptors, client: client))
     }
 }

@@ -5,7 +5,18 @@ internal import LinuxSys
 /// Kept under the device's lock: `begin` says when a request is handed to the storage, `end` what became of it.
 public struct BlockStatistics: Equatable, Sendable {
     /// As the guest sees them: zeroes are written, whatever the host does instead.
-    public enum Kind: Sendable { case read, write, flush, discard }
+    public enum Kind: Sendable {
+        case read, write, flush, discard
+
+        var name: String {
+            switch self {
+            case .read: "read"
+            case .write: "write"
+            case .flush: "flush"
+            case .discard: "discard"
+            }
+        }
+    }
 
     public struct Operations: Equatable, Sendable {
         /// Those that succeeded, and their bytes.

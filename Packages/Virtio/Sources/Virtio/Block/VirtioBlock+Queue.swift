@@ -1,5 +1,6 @@
 internal import BlockBackend
 internal import Glibc
+internal import LinuxSys
 
 extension VirtioBlock {
     public func queueNotified(_ index: Int) -> ServiceResult {
@@ -146,6 +147,7 @@ extension VirtioBlock {
 
     /// Writes the status and gives the chain back. The status comes before the used entry, which tells the driver to look at it.
     func finish(_ session: Session, _ index: Int, head: UInt16, statusAddress: UInt, _ status: UInt8, written: UInt32) {
+        Trace.emit(.blockEnd, session.interrupt.device, UInt64(index), UInt64(status), UInt64(written))
         GuestByte.store(status, statusAddress)
         // The data and the status; chains are below 2^32 bytes, so it does not wrap.
         giveBack(session, index, head: head, written: written &+ 1)

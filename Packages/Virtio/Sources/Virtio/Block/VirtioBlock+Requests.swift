@@ -1,4 +1,5 @@
 internal import BlockBackend
+internal import LinuxSys
 
 extension VirtioBlock {
     /// What becomes of a request once it is understood.
@@ -63,6 +64,7 @@ extension VirtioBlock {
     private func remember(
         _ session: Session, _ queueIndex: Int, _ index: Int, _ kind: BlockOperation.Kind, offset: UInt64, length: UInt64, status: UInt
     ) {
+        Trace.emit(.blockStart, "\(session.interrupt.device) \(BlockStatistics.Kind(kind).name)", UInt64(queueIndex), offset, length)
         let head = chain.head
         let isWriteThrough = (session.isWriteThrough || medium.writesThrough) && kind != .read && kind != .flush
         slots.update(index) { slot in

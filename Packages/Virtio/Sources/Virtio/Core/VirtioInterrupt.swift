@@ -1,4 +1,5 @@
 public import Hypervisor
+internal import LinuxSys
 internal import Synchronization
 
 /// A device's interrupt: why it was raised, and the line. Any thread, no lock: the guest's handler must not wait for the
@@ -14,7 +15,13 @@ public final class VirtioInterrupt: Sendable {
     private let line: any InterruptLine
     private let count = Atomic<UInt64>(0)
 
-    public init(line: any InterruptLine) { self.line = line }
+    /// Of the device, for traces.
+    let device: String
+
+    public init(line: any InterruptLine, device: String = "") {
+        self.line = line
+        self.device = device
+    }
 
     /// Events that the driver has not acknowledged yet.
     public var status: UInt32 { pending.load(ordering: .acquiring) | standing.load(ordering: .relaxed) }
@@ -28,6 +35,7 @@ public final class VirtioInterrupt: Sendable {
         pending.bitwiseOr(reason, ordering: .acquiringAndReleasing)
         line.pulse()
         count.wrappingAdd(1, ordering: .relaxed)
+        Trace.emit(.virtioInterrupt, device, UInt64(reason))
     }
 
     /// A descriptor that interrupts the guest for used buffers when somebody writes to it: the irqfd, for a back end that gives buffers back itself. It belongs to

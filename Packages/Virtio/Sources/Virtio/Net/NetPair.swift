@@ -18,8 +18,8 @@ final class NetPair {
 
     init(number: Int, loops: NetLoops, filter: ReceiveFilter) {
         self.number = number
-        receiver = NetReceiver(loop: loops.receive, filter: filter)
-        transmitter = NetTransmitter(loop: loops.transmit)
+        receiver = NetReceiver(queue: 2 * number, loop: loops.receive, filter: filter)
+        transmitter = NetTransmitter(queue: 2 * number + 1, loop: loops.transmit)
     }
 
     /// Serves the queues in this process, unless it does so already.

@@ -16,8 +16,11 @@ extension NetReceiver {
     /// Moves packets until there are none, the driver's buffers are used up, or it is somebody else's turn. All under the lock.
     func receive(_ live: Live, _ port: NetPort) -> QueueFault? {
         do throws(QueueFault) {
+            let before = live.queue.counters.requests.value
             let isStarved = try move(live, port)
             publish(live)
+            let count = live.queue.counters.requests.value &- before
+            if count > 0 { Trace.emit(.netReceive, live.session.interrupt.device, count) }
             if isDead {
                 unwatch()
             } else {

@@ -52,6 +52,8 @@ final class NetReceiver: @unchecked Sendable {
         case reading
     }
 
+    /// Its index within the device.
+    let queue: Int
     let loop: EventLoop
     private let lock = Mutex(())
     // Guarded by `lock`, as is all that follows except the counters.
@@ -73,7 +75,8 @@ final class NetReceiver: @unchecked Sendable {
     let droppedPackets = Atomic<UInt64>(0)
     let filteredPackets = Atomic<UInt64>(0)
 
-    init(loop: EventLoop, filter: ReceiveFilter) {
+    init(queue: Int, loop: EventLoop, filter: ReceiveFilter) {
+        self.queue = queue
         self.loop = loop
         self.filter = filter
     }
@@ -125,7 +128,9 @@ final class NetReceiver: @unchecked Sendable {
 
     private func notified() {
         serve {
-            $0.queue.counters.notifications.add($0.notification.drain())
+            let count = $0.notification.drain()
+            $0.queue.counters.notifications.add(count)
+            Trace.emit(.virtioNotify, $0.session.interrupt.device, UInt64(queue), count)
             return true
         }
     }

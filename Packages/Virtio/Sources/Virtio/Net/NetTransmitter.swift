@@ -38,6 +38,8 @@ final class NetTransmitter: @unchecked Sendable {
         case port(NetPort)
     }
 
+    /// Its index within the device.
+    let queue: Int
     let loop: EventLoop
     private let lock = Mutex(())
     // Guarded by `lock`, as is all that follows except the counters.
@@ -50,7 +52,10 @@ final class NetTransmitter: @unchecked Sendable {
     let malformedPackets = Atomic<UInt64>(0)
     let refusedPackets = Atomic<UInt64>(0)
 
-    init(loop: EventLoop) { self.loop = loop }
+    init(queue: Int, loop: EventLoop) {
+        self.queue = queue
+        self.loop = loop
+    }
 
     // MARK: Called under the transport's lock
 
@@ -96,7 +101,9 @@ final class NetTransmitter: @unchecked Sendable {
     private func notified() {
         lock.withLock { _ in
             guard let live else { return }
-            live.queue.counters.notifications.add(live.notification.drain())
+            let count = live.notification.drain()
+            live.queue.counters.notifications.add(count)
+            Trace.emit(.virtioNotify, live.session.interrupt.device, UInt64(queue), count)
             // The port's descriptor says when it goes on.
             if !isBlocked, serve(live) { live.notification.signal() }
         }
@@ -117,8 +124,11 @@ final class NetTransmitter: @unchecked Sendable {
         guard !live.isBroken else { return false }
         if case .idle = carrier { return false }
         do throws(QueueFault) {
+            let before = live.queue.counters.requests.value
             let isAgain = if case .port(.stream(let stream)) = carrier { try moveFrames(live, stream) } else { try move(live) }
             publish(live)
+            let count = live.queue.counters.requests.value &- before
+            if count > 0 { Trace.emit(.netTransmit, live.session.interrupt.device, count) }
             return isAgain
         } catch {
             live.isBroken = true

@@ -11,6 +11,7 @@ extension VirtioMMIODevice {
             if isElsewhere(index) { return false }
             let count = event.drain()
             state.queues[index].queue?.counters.notifications.add(count)
+            Trace.emit(.virtioNotify, name, UInt64(index), count)
             guard state.status.isLive, state.settling == 0 else { return false }
             return apply(state.device.queueNotified(index), &state)
         }

@@ -26,11 +26,13 @@ extension VirtioMMIODevice {
     private func take(_ step: DeviceStatus, _ state: inout State) -> Bool {
         if step == .featuresOK {
             let accepted = state.driverFeatures
+            Trace.emit(.virtioFeatures, name, state.offeredFeatures, accepted)
             guard accepted & ~state.offeredFeatures == 0, accepted & VirtioFeature.version1 != 0 else {
                 ignore()
                 return false
             }
         }
+        Trace.emit(.virtioStatus, name, UInt64(state.status.rawValue), UInt64(state.status.union(step).rawValue))
         state.status.insert(step)
         if step == .driverOK { activate(&state) }
         return true
@@ -51,8 +53,10 @@ extension VirtioMMIODevice {
                 let queue = try SplitQueue(
                     state.queues[index].configuration, maximumSize: queueSizes[index], features: state.driverFeatures, memory: memory)
                 state.queues[index].queue = queue
+                let configuration = state.queues[index].configuration
+                Trace.emit(.virtioQueue, name, UInt64(index), UInt64(configuration.size), configuration.descriptorTable)
                 queues.append(queue)
-                configurations.append(state.queues[index].configuration)
+                configurations.append(configuration)
             } catch {
                 return requestReset(&state, error)
             }
@@ -71,6 +75,7 @@ extension VirtioMMIODevice {
     func requestReset(_ state: inout State, _ fault: QueueFault) {
         guard !state.status.contains(.needsReset) else { return }
         state.status.insert(.needsReset)
+        Trace.emit(.virtioNeedsReset, "\(name): \(fault)")
         // Only the first: a guest that breaks its rings in a loop must not fill the log.
         if state.resetsRequested == 0 { Log.warn("\(name): \(fault); the device needs a reset") }
         state.resetsRequested &+= 1
@@ -141,6 +146,7 @@ extension VirtioMMIODevice {
     }
 
     private func reset(_ state: inout State) {
+        Trace.emit(.virtioReset, name)
         state.device.reset()
         endSession()
         state.status = []

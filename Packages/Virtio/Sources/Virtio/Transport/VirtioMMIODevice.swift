@@ -54,7 +54,7 @@ public final class VirtioMMIODevice: RegionOps {
         self.memory = memory
         deviceType = device.deviceType
         queueSizes = device.queueSizes
-        interrupt = VirtioInterrupt(line: line)
+        interrupt = VirtioInterrupt(line: line, device: name)
         var events: [EventFD] = []
         for _ in device.queueSizes { events.append(try EventFD()) }
         notifications = events
@@ -145,6 +145,7 @@ public final class VirtioMMIODevice: RegionOps {
     public func configurationChanged() {
         state.withLock { state in
             state.configGeneration &+= 1
+            Trace.emit(.virtioConfigure, name, UInt64(state.configGeneration))
             if state.status.isLive { interrupt.raise(VirtioInterrupt.configurationChange) }
         }
     }

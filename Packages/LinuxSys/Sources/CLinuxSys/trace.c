@@ -1,0 +1,3 @@
+#include "trace.h"
+
+uint64_t sys_trace_mask;

@@ -13,20 +13,23 @@ final class FrameWriter: @unchecked Sendable {
         case failed(Errno)
     }
 
-    /// Holds the longest frame.
-    static let capacity = 17 << 12
-    /// Bytes whose pages are kept: the rest of an ordinary frame.
-    private static let kept = 1 << 12
+    /// Holds the longest frame, or that much in segments of at least some 300 bytes, each with headers of its own.
+    static let capacity = 24 << 12
+    /// Behind that: a packet of which frames are made.
+    private static let workSize = 17 << 12
 
     private let file: OwnedFD
-    private var buffer = StreamBuffer(size: FrameWriter.capacity)
+    private var buffer = StreamBuffer(size: FrameWriter.capacity + FrameWriter.workSize)
     private var start = 0
     private var end = 0
+    /// How often something was kept; it wraps.
+    private(set) var uses: UInt64 = 0
 
     init(_ file: consuming OwnedFD) { self.file = file }
 
     var descriptor: Int32 { file.raw }
     var isEmpty: Bool { start == end }
+    var holdsMemory: Bool { buffer.isThere }
 
     /// Sends what was kept.
     func flush() -> Result {
@@ -39,7 +42,6 @@ final class FrameWriter: @unchecked Sendable {
             guard result > 0 else { return .failed(Errno(Int32(truncatingIfNeeded: 0 &- result))) }
             start = min(end, start &+ result)
         }
-        if end > Self.kept { buffer.release() }
         start = 0
         end = 0
         return .done
@@ -58,6 +60,34 @@ final class FrameWriter: @unchecked Sendable {
         // SAFETY: end + count <= capacity.
         unsafe (memory + end).copyMemory(from: source, byteCount: count)
         end &+= count
+        uses &+= 1
         return true
+    }
+
+    /// Keeps what the packet of `chain` is on a wire. Only when nothing is kept. False for one that makes no sense.
+    func keepFrames(of chain: DescriptorChain, _ header: NetHeader) -> Bool {
+        let length = Int(truncatingIfNeeded: chain.readableBytes) &- NetHeader.size
+        guard isEmpty, (0...FrameStream.maximumFrame).contains(length), let memory = unsafe buffer.memory() else { return false }
+        let work = unsafe memory + Self.capacity
+        var done = 0
+        chain.forEach(.readable, skip: UInt64(NetHeader.size), length: UInt64(length)) { address, count in
+            // SAFETY: pieces are guest RAM that the chain has checked, and add up to at most `length`, which is below workSize.
+            guard let source = unsafe UnsafeRawPointer(bitPattern: address), count <= length &- done else { return }
+            unsafe (work + done).copyMemory(from: source, byteCount: count)
+            done &+= count
+        }
+        uses &+= 1
+        start = 0
+        // SAFETY: the two parts of the buffer do not overlap.
+        end = unsafe FrameFinisher(work, length: length, header: header).write(to: memory, room: Self.capacity)
+        return end > 0
+    }
+
+    /// Gives the buffer back. A new one is made when it is needed.
+    func releaseIfEmpty() {
+        guard isEmpty else { return }
+        start = 0
+        end = 0
+        buffer.release()
     }
 }

@@ -38,6 +38,12 @@ struct NetHeader: Equatable {
     var flags: UInt8 { UInt8(truncatingIfNeeded: low) }
     var gsoType: UInt8 { UInt8(truncatingIfNeeded: low >> 8) }
 
+    /// Bytes of payload in each segment.
+    var segmentSize: Int { Int(UInt16(truncatingIfNeeded: low >> 32)) }
+    /// Where in the frame the checksum begins to count, and where from there it is put.
+    var checksumStart: Int { Int(UInt16(truncatingIfNeeded: low >> 48)) }
+    var checksumOffset: Int { Int(UInt16(truncatingIfNeeded: high)) }
+
     /// Checksum or segments are still to be made.
     var isUnfinished: Bool { flags & Self.needsChecksum != 0 || gsoType != Self.noGSO }
 

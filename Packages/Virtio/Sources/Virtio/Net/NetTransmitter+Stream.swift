@@ -7,10 +7,11 @@ extension NetTransmitter {
     /// True when there is more, and others come first.
     func moveFrames(_ live: Live, _ stream: FrameStream) throws(QueueFault) -> Bool {
         live.queue.disableNotifications()
+        defer { if stream.writer.holdsMemory, !hasIdleTimer { startIdleTimer(stream) } }
         var left = Self.packetsPerWake
         while left > 0 {
             guard finishFrame(stream) else { return false }
-            let count = try gather(live, limit: left)
+            let count = try gather(live, stream, limit: left)
             guard count > 0 else {
                 // What came since is served before anything is waited for.
                 guard try live.queue.enableNotifications() else { return false }
@@ -25,15 +26,19 @@ extension NetTransmitter {
         return true
     }
 
-    /// Chains into the batch; how many.
-    private func gather(_ live: Live, limit: Int) throws(QueueFault) -> Int {
+    /// Chains into the batch, or one into the writer; how many.
+    private func gather(_ live: Live, _ stream: FrameStream, limit: Int) throws(QueueFault) -> Int {
         let batch = live.batch
         batch.clear()
         while batch.count < limit, !batch.isFull, try live.queue.pop(into: live.chain) {
             switch batch.append(live.chain, features: live.session.features) {
             case .taken: continue
             case .malformed: malformedPackets.wrappingAdd(1, ordering: .relaxed)
-            case .full:
+            case .unfinished(let header) where batch.count == 0:
+                if !stream.hasFailed, !stream.writer.keepFrames(of: live.chain, header) { malformedPackets.wrappingAdd(1, ordering: .relaxed) }
+                live.queue.push(head: live.chain.head, written: 0)
+                return 1
+            case .full, .unfinished:
                 // Walked and checked again for the next batch.
                 live.queue.undoPop()
                 return batch.count
@@ -45,6 +50,7 @@ extension NetTransmitter {
     /// False when the socket takes no more now; what it did not take is in the queue again.
     private func send(_ live: Live, _ stream: FrameStream) -> Bool {
         let batch = live.batch
+        guard batch.count > 0 else { return true }
         var result = stream.hasFailed ? -Int(EPIPE) : batch.send(to: stream.writer)
         if result == -Int(EAGAIN) { result = 0 }
         if result >= 0, batch.complete(result, on: live.queue, stream.writer) {
@@ -76,5 +82,18 @@ extension NetTransmitter {
         if block() { return true }
         stream.fail(.error(.noMemory))
         return false
+    }
+
+    /// Looks again when nothing may have been kept for a while.
+    private func startIdleTimer(_ stream: FrameStream) {
+        hasIdleTimer = true
+        let uses = stream.writer.uses
+        loop.after(nanoseconds: NetReceiver.idleTime) { [weak self, weak stream] in self?.idleTimerFired(stream, uses: uses) }
+    }
+
+    /// Under the lock.
+    func idled(_ stream: FrameStream?, uses: UInt64, _ current: FrameStream) {
+        if current === stream, current.writer.uses == uses { current.writer.releaseIfEmpty() }
+        if current.writer.holdsMemory { startIdleTimer(current) }
     }
 }

@@ -47,6 +47,7 @@ final class NetTransmitter: @unchecked Sendable {
     private var carrier = Carrier.none
     /// The port takes no more now; its descriptor is watched until it does.
     private var isBlocked = false
+    var hasIdleTimer = false
 
     /// Packets without a whole header or frame, too large, in too many pieces, or of a kind that was not negotiated; packets that the host refused. They wrap.
     let malformedPackets = Atomic<UInt64>(0)
@@ -81,6 +82,7 @@ final class NetTransmitter: @unchecked Sendable {
         lock.withLock { _ in
             // Before the old one is closed: its number may be another's right after.
             unblock()
+            if case .port(.stream(let stream)) = self.carrier { stream.writer.releaseIfEmpty() }
             self.carrier = carrier
             live?.notification.signal()
         }
@@ -114,6 +116,13 @@ final class NetTransmitter: @unchecked Sendable {
             guard isBlocked, let live else { return }
             unblock()
             if serve(live) { live.notification.signal() }
+        }
+    }
+
+    func idleTimerFired(_ stream: FrameStream?, uses: UInt64) {
+        lock.withLock { _ in
+            hasIdleTimer = false
+            if case .port(.stream(let current)) = carrier { idled(stream, uses: uses, current) }
         }
     }
 

@@ -11,6 +11,8 @@ final class TransmitBatch {
         case malformed
         /// Goes into the next batch.
         case full
+        /// Frames are to be made of it first.
+        case unfinished(NetHeader)
     }
 
     private struct Entry {
@@ -59,7 +61,8 @@ final class TransmitBatch {
 
     func append(_ chain: DescriptorChain, features: UInt64) -> Outcome {
         guard !isFull else { return .full }
-        guard let header = NetHeader(of: chain, features: features), !header.isUnfinished else { return add(chain, .malformed) }
+        guard let header = NetHeader(of: chain, features: features) else { return add(chain, .malformed) }
+        if header.isUnfinished { return .unfinished(header) }
         let skip = UInt64(NetHeader.size)
         let length = chain.readableBytes - skip
         let pieces = chain.segmentCount(.readable, skip: skip, length: length)

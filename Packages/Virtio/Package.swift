@@ -25,7 +25,8 @@ let package = Package(
     targets: [
         .target(name: "CTap"),
         .target(name: "CVhost"),
-        .target(name: "Virtio", dependencies: below + ["CTap", "CVhost"], swiftSettings: strict),
+        .target(name: "CVhostUser"),
+        .target(name: "Virtio", dependencies: below + ["CTap", "CVhost", "CVhostUser"], swiftSettings: strict),
         .target(name: "CNetTestSupport", path: "Tests/CNetTestSupport"),
         // The tests play the guest, which writes where it likes: no strict memory safety here.
         .testTarget(

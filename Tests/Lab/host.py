@@ -141,3 +141,36 @@ class Virtiofsd:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
+
+
+class StorageDaemon:
+    """Debian's qemu-storage-daemon: serves image as a vhost-user-blk disk on socket path; kill() and start() as often as wished."""
+
+    def __init__(self, path, image, queues=1):
+        self.path, self.image, self.queues, self.process = path, image, queues, None
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ['qemu-storage-daemon', '--blockdev', f'driver=file,node-name=disk,filename={self.image}', '--export',
+             f'type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path={self.path},writable=on,num-queues={self.queues}',
+             '--chardev', f'socket,id=qmp,path={self.path}.qmp,server=on,wait=off', '--monitor', 'chardev=qmp'],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + HANG
+        while not self.listens():
+            assert self.process.poll() is None and time.monotonic() < deadline, f'qemu-storage-daemon: {self.process.stdout.read()}'
+            time.sleep(0.05)
+
+    def listens(self):
+        """A connection to the control socket, which is there last; the other one is for the machine alone."""
+        with socket.socket(socket.AF_UNIX) as s:
+            return os.path.exists(self.path) and s.connect_ex(self.path + '.qmp') == 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+        os.remove(self.path + '.qmp')
+
+    def close(self):
+        if self.process.poll() is None:
+            self.kill()

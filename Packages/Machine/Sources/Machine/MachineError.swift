@@ -30,6 +30,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case share(FileSystemError)
     case memoryDevice(MemoryDeviceError)
     case memoryPlacement(MemoryPlacementError)
+    case vhostUser(VhostUserDeviceError)
     case iothread(id: String, Errno)
     case descriptor(option: String, InheritedDescriptorError)
     /// There is no drive, netdev or chardev with that id.
@@ -66,6 +67,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .share(let error): error.description
         case .memoryDevice(let error): "-device: \(error)"
         case .memoryPlacement(let error): error.description
+        case .vhostUser(let error): error.description
         case .iothread(let id, let error): "-object iothread,id=\(id): cannot start the thread: \(error)"
         case .descriptor(let option, let error): "\(option): \(error)"
         case .noBackend(let device, let backend): "device '\(device)': there is nothing with the id '\(backend)'"

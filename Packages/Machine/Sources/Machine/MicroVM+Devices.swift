@@ -55,6 +55,7 @@ extension MicroVM {
         case .vhostUserFileSystem(let share): try attach(try fileSystem(share), device)
         case .virtioMem(let memory): try attach(try pluggableMemory(memory), device)
         case .virtioPmem(let memory): try attach(try persistentMemory(memory), device)
+        case .vhostUserBlock(let disk): try attach(try vhostUserBlock(disk), device)
         }
     }
 
@@ -223,6 +224,7 @@ extension VmConfig.Device {
         case .vhostUserFileSystem(let device): DeviceInfo(id: device.id, driver: "vhost-user-fs-device", backend: device.chardev)
         case .virtioMem(let device): DeviceInfo(id: device.id, driver: "virtio-mem-device", backend: device.memdev)
         case .virtioPmem(let device): DeviceInfo(id: device.id, driver: "virtio-pmem-device", backend: device.memdev)
+        case .vhostUserBlock(let device): DeviceInfo(id: device.id, driver: "vhost-user-blk-device", backend: device.chardev)
         }
     }
 }

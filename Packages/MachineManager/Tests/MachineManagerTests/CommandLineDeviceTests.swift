@@ -135,6 +135,42 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
         #expect(message(Self.share + chardevs + ["-device", device + "c", device + "d"]) == "-device vhost-user-fs-device: tag 't' is used twice")
     }
 
+    @Test func vhostUserDisk_connects_whateverItsChardevSays() throws {
+        for server in ["", ",server,nowait"] {
+            let config = try parse(
+                Self.share + ["-chardev", "socket,id=c,path=p\(server)", "socket,id=d,path=q", "-device", "vhost-user-blk-device,chardev=c,bootindex=1"]
+                    + ["-device", "vhost-user-blk-device,chardev=d,id=disk,num-queues=4,queue-size=1024"])
+            let socket = VmConfig.Chardev.Socket(address: .unix(path: "p"), isServer: false)
+            #expect(config.chardevs.first == VmConfig.Chardev(id: "c", backend: .socket(socket)))
+            var other = VmConfig.VhostUserBlock(id: "disk", chardev: "d")
+            (other.queues, other.queueSize) = (4, 1024)
+            #expect(config.devices == [.vhostUserBlock(VmConfig.VhostUserBlock(id: "c", chardev: "c")), .vhostUserBlock(other)])
+        }
+    }
+
+    @Test(arguments: [
+        ("", "chardev= is missing"),
+        (",chardev=x", "there is no -chardev with id 'x'"),
+        (",chardev=d", "chardev 'd' must be a socket with path="),
+        (",chardev=c,num-queues=0", "num-queues= must be a number from 1 to 32, not '0'"),
+        (",chardev=c,num-queues=33", "num-queues= must be a number from 1 to 32, not '33'"),
+        (",chardev=c,queue-size=2", "queue-size= must be a power of two from 4 to 1024, not '2'"),
+        (",chardev=c,queue-size=2048", "queue-size= must be a power of two from 4 to 1024, not '2048'"),
+        (",chardev=c,queue-size=100", "queue-size= must be a power of two from 4 to 1024, not '100'"),
+        (",chardev=c,drive=x", "unknown parameter 'drive'"),
+        (",chardev=c,bus=x", "bus= is for PCI devices, which a microvm has none of"),
+    ])
+    func vhostUserDisk_wrongValues(_ value: String, _ expected: String) {
+        #expect(deviceMessage("vhost-user-blk-device" + value, "-machine", "microvm,mem-share=on", "-chardev", "socket,id=c,path=p", "pty,id=d") == expected)
+    }
+
+    @Test func vhostUserDisks_needSharedMemoryAndOwnChardevs() {
+        let chardev = ["-chardev", "socket,id=c,path=p"]
+        let device = ["-device", "vhost-user-blk-device,chardev=c"]
+        #expect(message(chardev + device) == "-device vhost-user-blk-device: needs -machine mem-share=on")
+        #expect(message(Self.share + chardev + device + device) == "-device vhost-user-blk-device: chardev 'c' is used by two devices")
+    }
+
     @Test(arguments: [
         ("", "-object: needs a kind of object"),
         ("iothread", "-object iothread: id= is missing"),

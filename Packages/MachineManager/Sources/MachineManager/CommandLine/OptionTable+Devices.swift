@@ -1,6 +1,6 @@
 extension OptionTable {
     static var device: OptionSpec {
-        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, virtioVsock, vhostUserFileSystem, virtioMem, virtioPmem]
+        var variants = [virtioBlock, virtioNet, virtioSerial, console, serialPort, virtioRng, virtioBalloon, vhostVsock, virtioVsock, vhostUserFileSystem, vhostUserBlock, virtioMem, virtioPmem]
         variants += laterDevices.map(OptionVariant.init(unsupported:))
         return option(
             .device, "device", .many, .variants(what: "device", variants), "device of the guest; may come before what it names")
@@ -119,6 +119,18 @@ extension OptionTable {
             ] + misplaced)
     }
 
+    private static var vhostUserBlock: OptionVariant {
+        OptionVariant(
+            "vhost-user-blk-device", "disk that another program serves; needs -machine mem-share=on",
+            [
+                ParameterSpec("chardev", .text(OptionLimit.text), required: true, "id of a -chardev socket with path=, where the program listens"),
+                id,
+                ParameterSpec("num-queues", .integer(1...32), "default: one for each vCPU, or as many as the program has"),
+                ParameterSpec("queue-size", .powerOfTwo(4...1024), "entries of each queue; default 256"),
+                ParameterSpec("bootindex", .integer(0...255), "no effect: the kernel is loaded by -kernel"),
+            ] + misplaced)
+    }
+
     static var id: ParameterSpec { ParameterSpec("id", .text(OptionLimit.text)) }
 
     private static func iothread(_ key: String, _ help: String) -> ParameterSpec {
@@ -133,7 +145,7 @@ extension OptionTable {
     private static var laterDevices: [String] {
         [
             "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci", "virtio-balloon-pci",
-            "virtio-mem-pci", "virtio-pmem-pci", "virtio-rng-pci", "vhost-vsock-pci", "vhost-user-blk-device",
+            "virtio-mem-pci", "virtio-pmem-pci", "virtio-rng-pci", "vhost-vsock-pci",
             "vhost-user-blk-pci", "vhost-user-fs-pci", "vhost-user-gpu-pci", "virtio-scsi-pci", "scsi-hd", "scsi-cd", "virtio-gpu-pci",
             "virtio-input-device", "virtio-input-pci", "virtio-multitouch-device", "virtio-multitouch-pci", "pcie-root-port", "vfio-pci",
             "nec-usb-xhci", "usb-kbd", "usb-tablet", "usb-consumer", "usb-storage", "usb-uas", "usb-camera", "usb-host", "pvpanic",

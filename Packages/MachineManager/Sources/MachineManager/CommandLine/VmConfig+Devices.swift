@@ -15,6 +15,7 @@ extension VmConfig {
         case vhostUserFileSystem(VhostUserFileSystem)
         case virtioMem(VirtioMem)
         case virtioPmem(VirtioPmem)
+        case vhostUserBlock(VhostUserBlock)
 
         public var id: String {
             switch self {
@@ -29,6 +30,7 @@ extension VmConfig {
             case .vhostUserFileSystem(let device): device.id
             case .virtioMem(let device): device.id
             case .virtioPmem(let device): device.id
+            case .vhostUserBlock(let device): device.id
             }
         }
     }
@@ -166,6 +168,22 @@ extension VmConfig {
             self.id = id
             self.chardev = chardev
             self.tag = tag
+        }
+    }
+
+    /// A disk that another program serves.
+    public struct VhostUserBlock: Equatable, Sendable {
+        public var id: String
+        /// The id of a chardev, a unix socket that connects, which nothing else uses.
+        public var chardev: String
+        /// 1 to 32; nil: one for each vCPU, or as many as the program has.
+        public var queues: Int?
+        /// Entries of each queue: a power of two, 4 to 1024.
+        public var queueSize: UInt16 = 256
+
+        public init(id: String, chardev: String) {
+            self.id = id
+            self.chardev = chardev
         }
     }
 

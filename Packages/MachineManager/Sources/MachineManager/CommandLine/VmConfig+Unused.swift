@@ -12,6 +12,7 @@ extension VmConfig {
             case .serialPort(let port): chardevs.append(port.chardev)
             case .virtioRng(let device): sources.append(device.rng)
             case .vhostUserFileSystem(let device): chardevs.append(device.chardev)
+            case .vhostUserBlock(let device): chardevs.append(device.chardev)
             case .virtioSerial, .virtioBalloon, .vhostVsock, .virtioVsock, .virtioMem, .virtioPmem: break
             }
         }

@@ -20,6 +20,7 @@ extension VmConfigBuilder {
             case "vhost-user-fs-device": try addFileSystem(list, &names)
             case "virtio-mem-device": try addMemory(list, names.name(for: list, from: list.text("memdev") ?? ""))
             case "virtio-pmem-device": try addPersistentMemory(list, names.name(for: list, from: list.text("memdev") ?? ""))
+            case "vhost-user-blk-device": try addVhostUserBlock(list, &names)
             default: throw list.notSupportedYet("")
             }
         }
@@ -108,20 +109,34 @@ extension VmConfigBuilder {
     }
 
     private mutating func addFileSystem(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        let chardev = try takeBackEnd(list)
+        let device = VmConfig.VhostUserFileSystem(id: names.name(for: list, from: chardev), chardev: chardev, tag: list.text("tag") ?? "")
+        for case .vhostUserFileSystem(let other) in config.devices where other.tag == device.tag {
+            throw list.invalid("tag \(quoted(device.tag)) is used twice")
+        }
+        config.devices.append(.vhostUserFileSystem(device))
+    }
+
+    private mutating func addVhostUserBlock(_ list: ParameterList, _ names: inout DeviceNames) throws(CommandLineError) {
+        let chardev = try takeBackEnd(list)
+        var device = VmConfig.VhostUserBlock(id: names.name(for: list, from: chardev), chardev: chardev)
+        device.queues = list.number("num-queues").map { Int(clamping: $0) }
+        device.queueSize = list.number("queue-size").map { UInt16(clamping: $0) } ?? device.queueSize
+        config.devices.append(.vhostUserBlock(device))
+    }
+
+    /// The id of the chardev behind which a program serves the device over vhost-user.
+    private mutating func takeBackEnd(_ list: ParameterList) throws(CommandLineError) -> String {
         try requireSharedMemory(list)
         let index = try takeChardev(list)
         let chardev = config.chardevs[index].id
         guard case .socket(var socket) = config.chardevs[index].backend, case .unix = socket.address else {
             throw list.invalid("chardev \(quoted(chardev)) must be a socket with path=")
         }
-        // virtiofsd listens; Kata Containers writes server,nowait all the same.
+        // The program listens; Kata Containers writes server,nowait all the same.
         socket.isServer = false
         config.chardevs[index].backend = .socket(socket)
-        let device = VmConfig.VhostUserFileSystem(id: names.name(for: list, from: chardev), chardev: chardev, tag: list.text("tag") ?? "")
-        for case .vhostUserFileSystem(let other) in config.devices where other.tag == device.tag {
-            throw list.invalid("tag \(quoted(device.tag)) is used twice")
-        }
-        config.devices.append(.vhostUserFileSystem(device))
+        return chardev
     }
 
     /// Where the chardev is that the device names and no other has; those that `-mon` and `-serial` took are in the list no more.
@@ -222,6 +237,7 @@ extension VmConfig.Device {
         switch self {
         case .serialPort(let port): port.chardev
         case .vhostUserFileSystem(let device): device.chardev
+        case .vhostUserBlock(let device): device.chardev
         case .virtioBlock, .virtioNet, .virtioSerial, .virtioRng, .virtioBalloon, .vhostVsock, .virtioVsock, .virtioMem, .virtioPmem: nil
         }
     }

@@ -2,9 +2,12 @@ internal import BlockBackend
 
 /// Feature bits of the block device (virtio 1.2, section 5.2.3).
 public enum BlockFeature {
+    public static let sizeMaximum: UInt64 = 1 << 1
     public static let segmentMaximum: UInt64 = 1 << 2
     public static let readOnly: UInt64 = 1 << 5
+    public static let blockSize: UInt64 = 1 << 6
     public static let flush: UInt64 = 1 << 9
+    public static let topology: UInt64 = 1 << 10
     public static let multiqueue: UInt64 = 1 << 12
     public static let discard: UInt64 = 1 << 13
     public static let writeZeroes: UInt64 = 1 << 14

@@ -49,7 +49,7 @@ extension VirtioBlock {
             waiting.remove(index)
             start = index
             switch serve(session, index) {
-            case .idle: break
+            case .idle, .configurationChanged: break
             case .again: outcome = .again
             case .fault(let fault): return .fault(fault)
             }

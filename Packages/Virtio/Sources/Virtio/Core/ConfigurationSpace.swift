@@ -1,5 +1,5 @@
 /// The bytes of a device's configuration space (virtio 1.2, section 2.5), little endian as the driver reads them.
-struct ConfigurationSpace {
+struct ConfigurationSpace: Equatable {
     private var bytes: [UInt8]
 
     /// `size` zero bytes.

@@ -23,6 +23,8 @@ public enum QueueFault: Error, Equatable, Sendable, CustomStringConvertible {
     case availableIndexJump(UInt16)
     /// The available ring names a descriptor that the table does not have.
     case headOutOfRange(UInt16)
+    /// The available ring names a descriptor that is the device's already.
+    case headInUse(UInt16)
     /// A descriptor's `next` names one that its table does not have.
     case nextOutOfRange(UInt16)
     /// More descriptors than a chain may have: a loop (the CVE-2016-5403 class).
@@ -51,6 +53,7 @@ public enum QueueFault: Error, Equatable, Sendable, CustomStringConvertible {
         case .ringOutsideRAM: "a ring is outside of RAM"
         case .availableIndexJump(let count): "the available index moved by \(count), more than the queue holds"
         case .headOutOfRange(let index): "available descriptor \(index) does not exist"
+        case .headInUse(let index): "available descriptor \(index) is in use already"
         case .nextOutOfRange(let index): "next descriptor \(index) does not exist"
         case .chainTooLong: "a descriptor chain is too long or loops"
         case .chainTooLarge: "a descriptor chain has more than 2^32 bytes"

@@ -61,5 +61,7 @@ public enum ServiceResult: Equatable, Sendable {
     case idle
     /// There is more, and the others on the event loop come first: a flooded device must not starve them.
     case again
+    /// The configuration space has changed: the driver is told (virtio 1.2, section 2.5).
+    case configurationChanged
     case fault(GuestFault)
 }

@@ -14,7 +14,7 @@ public final class VhostUserFileSystem: VirtioDevice {
     private static let queueSize: UInt16 = 128
 
     public let deviceType: UInt32 = 26
-    public var features: UInt64 { backEnd.features & Self.offered }
+    public var features: UInt64 { backEnd.offer.features & Self.offered }
     /// The high priority queue, then the request queues (virtio 1.2, section 5.11.2).
     public let queueSizes: [UInt16]
     public var eventSources: [Int32] { [backEnd.eventSource] }
@@ -45,7 +45,7 @@ public final class VhostUserFileSystem: VirtioDevice {
         _ connection: VhostUserConnection, tag: String, numRequestQueues: Int, limits: VhostUser.Limits = .init()
     ) throws(VhostUserError) {
         let queueCount = 1 + numRequestQueues
-        backEnd = try VhostUser(connection, name: FileSystemError.option(tag), queueCount: queueCount, limits: limits)
+        backEnd = try VhostUser(connection, name: FileSystemError.option(tag), needs: VhostUserNeeds(queues: UInt64(queueCount)), limits: limits)
         queueSizes = [UInt16](repeating: Self.queueSize, count: queueCount)
         configuration.put(tag.utf8.prefix(Self.tagLimit), at: 0)
         configuration.put(UInt32(clamping: numRequestQueues), at: Self.tagLimit)

@@ -17,6 +17,14 @@ struct RingArea {
         count = range.count
     }
 
+    /// A part of memory that is no guest's, such as rings between this process and another. Empty when it is not a part of `memory`.
+    init(_ memory: HostMemory, offset: UInt64, count: Int) {
+        let isInside = count >= 0 && offset <= memory.size && UInt64(count) <= memory.size - offset
+        // SAFETY: `memory` is mapped for `size` bytes while whoever made it keeps it.
+        base = memory.address &+ UInt(isInside ? offset : 0)
+        self.count = isInside ? count : 0
+    }
+
     @inline(__always)
     private func address(_ offset: Int, _ width: Int) -> UnsafeMutableRawPointer? {
         guard offset >= 0, offset <= count &- width else { return nil }
@@ -35,6 +43,18 @@ struct RingArea {
     func load16(_ offset: Int) -> UInt16 {
         guard let pointer = unsafe address(offset, 2) else { return 0 }
         return UInt16(littleEndian: unsafe pointer.assumingMemoryBound(to: Atomic<UInt16>.self).pointee.load(ordering: .relaxed))
+    }
+
+    @inline(__always)
+    func store16(_ value: UInt16, _ offset: Int) {
+        guard let pointer = unsafe address(offset, 2) else { return }
+        unsafe pointer.assumingMemoryBound(to: Atomic<UInt16>.self).pointee.store(value.littleEndian, ordering: .relaxed)
+    }
+
+    @inline(__always)
+    func load32(_ offset: Int) -> UInt32 {
+        guard let pointer = unsafe address(offset, 4) else { return 0 }
+        return UInt32(littleEndian: unsafe pointer.assumingMemoryBound(to: Atomic<UInt32>.self).pointee.load(ordering: .relaxed))
     }
 
     @inline(__always)

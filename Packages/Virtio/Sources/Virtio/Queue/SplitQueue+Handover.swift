@@ -11,6 +11,23 @@ extension SplitQueue {
         counters.bytesFromGuest.subtract(bytes)
     }
 
+    /// Takes the next chain's head alone, for whoever passes it on and does not look at its descriptors; nil when there is none. After a fault the queue
+    /// is disabled.
+    func popHead() throws(QueueFault) -> UInt16? {
+        guard isEnabled else { return nil }
+        if nextAvailable == knownAvailable, try !refreshAvailable() { return nil }
+        let head = available.load16(4 &+ 2 &* Int(nextAvailable & (size &- 1)))
+        guard head < size else {
+            isEnabled = false
+            throw .headOutOfRange(head)
+        }
+        nextAvailable &+= 1
+        return head
+    }
+
+    /// What the driver sees as the used index: where a back end stopped that died without a word.
+    var usedIndexInMemory: UInt16 { used.loadAcquire16(2) }
+
     /// Goes on at `index`, where the back end stopped: it has given back all that it took.
     func resume(at index: UInt16) {
         nextAvailable = index

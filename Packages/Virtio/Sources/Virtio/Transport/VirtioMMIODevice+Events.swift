@@ -31,6 +31,9 @@ extension VirtioMMIODevice {
         switch result {
         case .idle, .fault(.dropped): return false
         case .again: return true
+        case .configurationChanged:
+            announceConfiguration(&state)
+            return false
         case .fault(.needsReset(let fault)):
             requestReset(&state, fault)
             return false

@@ -142,12 +142,12 @@ public final class VirtioMMIODevice: RegionOps {
     }
 
     /// The device's configuration space has changed: tells the driver (virtio 1.2, section 2.5).
-    public func configurationChanged() {
-        state.withLock { state in
-            state.configGeneration &+= 1
-            Trace.emit(.virtioConfigure, name, UInt64(state.configGeneration))
-            if state.status.isLive { interrupt.raise(VirtioInterrupt.configurationChange) }
-        }
+    public func configurationChanged() { state.withLock { announceConfiguration(&$0) } }
+
+    func announceConfiguration(_ state: inout State) {
+        state.configGeneration &+= 1
+        Trace.emit(.virtioConfigure, name, UInt64(state.configGeneration))
+        if state.status.isLive { interrupt.raise(VirtioInterrupt.configurationChange) }
     }
 
     func ignore() { ignoredAccesses.wrappingAdd(1, ordering: .relaxed) }

@@ -1,7 +1,7 @@
 internal import LinuxSys
 
 /// A stream of messages to a vhost-user back end, and its answers. The back end is another program, and may be hostile or broken: what it sends is checked
-/// byte by byte, at most one answer is kept, descriptors are never accepted, and nothing here waits longer than it is told to.
+/// byte by byte, at most one answer is kept, descriptors are accepted only with the one answer that has one, and nothing here waits longer than it is told to.
 ///
 /// Once a call has thrown the connection is of no further use. Under the device's lock.
 final class VhostUserConnection {
@@ -10,7 +10,9 @@ final class VhostUserConnection {
     private var owed: [VhostUserReply] = []
     /// The part of the first one that is there.
     private var received: [UInt8] = []
-    private var buffer = [UInt8](repeating: 0, count: VhostUserMessage.replySize)
+    private var buffer: [UInt8] = []
+    /// Came with the answer that is being received, or was received last.
+    private var descriptors = DescriptorList()
     /// The back end acknowledges each request that asks for it (VHOST_USER_PROTOCOL_F_REPLY_ACK).
     var acknowledges = false
 
@@ -36,10 +38,11 @@ final class VhostUserConnection {
     /// For an `EventGate`.
     var raw: Int32 { socket.raw }
     var owesNothing: Bool { owed.isEmpty }
+    func owes(_ request: VhostUserRequest) -> Bool { owed.contains { $0.request == request } }
 
     // MARK: Sending
 
-    /// Sends a request without waiting for the answer, which `receive` takes. The socket's buffer holds far more than all requests of a session: a back end that
+    /// Sends a request without waiting for the answer, which `next` gives. The socket's buffer holds far more than all requests of a session: a back end that
     /// makes it full is not reading.
     func send(_ message: VhostUserMessage, ring: UInt32 = 0) throws(VhostUserError) {
         let needsReply = acknowledges && !message.request.hasReply
@@ -54,43 +57,48 @@ final class VhostUserConnection {
         }
         // Half a message would shift all that follow.
         guard count == bytes.count else { throw .silent }
-        if needsReply || message.request.hasReply { owed.append(VhostUserReply(request: message.request, ring: ring)) }
-    }
-
-    /// Sends a request and waits for its answer until `deadline` (CLOCK_MONOTONIC).
-    func ask(_ request: VhostUserRequest, until deadline: UInt64) throws(VhostUserError) -> UInt64 {
-        var value: UInt64?
-        try send(VhostUserMessage(request))
-        try wait(until: deadline) { value = $0 }
-        return value ?? 0
+        if needsReply || message.request.hasReply { owed.append(VhostUserReply(message, ring: ring)) }
     }
 
     // MARK: Receiving
 
-    /// Takes what is there. `body` gets the number in each answer that is complete.
-    func receive(_ body: (UInt64) -> Void = { _ in }) throws(VhostUserError) {
-        while try receivePart(body) {}
+    /// The next answer that is there and whole; nil when none is. Acknowledgements are taken on the way.
+    func next() throws(VhostUserError) -> VhostUserAnswer? {
+        while try receivePart() {
+            guard let reply = owed.first, received.count >= VhostUserMessage.headerSize, VhostUserReply.missing(after: received) == 0 else { continue }
+            // GET_CONFIG: without a payload it has failed.
+            guard received.count > VhostUserMessage.headerSize, descriptors.count == reply.descriptorCount else {
+                throw received.count > VhostUserMessage.headerSize ? .violation(.descriptors) : .refused(request: reply.request.name)
+            }
+            let answer = VhostUserAnswer(reply.request, received)
+            received = []
+            owed.removeFirst()
+            if reply.request.hasReply { return answer }
+            if answer.number != 0 { throw .refused(request: reply.request.name) }
+        }
+        return nil
     }
 
-    /// Waits until nothing is owed, at most until `deadline`.
-    func wait(until deadline: UInt64, _ body: (UInt64) -> Void = { _ in }) throws(VhostUserError) {
-        while true {
-            try receive(body)
-            if owed.isEmpty { return }
-            let now = Clock.monotonicNanoseconds()
-            guard now < deadline else { throw .silent }
-            do throws(Errno) { _ = try socket.wait(for: .readable, nanoseconds: deadline - now) } catch { throw .socket(error) }
-        }
+    /// The descriptor that came with the answer of `next`; the caller's.
+    func takeDescriptor() -> OwnedFD? { descriptors.takeFirst() }
+
+    /// Waits until something is there, at most until `deadline` (CLOCK_MONOTONIC).
+    func waitForAnswer(until deadline: UInt64) throws(VhostUserError) {
+        let now = Clock.monotonicNanoseconds()
+        guard now < deadline else { throw .silent }
+        do throws(Errno) { _ = try socket.wait(for: .readable, nanoseconds: deadline - now) } catch { throw .socket(error) }
     }
 
     /// False when nothing is there.
-    private func receivePart(_ body: (UInt64) -> Void) throws(VhostUserError) -> Bool {
+    private func receivePart() throws(VhostUserError) -> Bool {
         // Never past the end of the answer that is next, so that no byte of the one after it needs a place.
-        var descriptors = LinuxSys.DescriptorList()
-        let wanted = VhostUserMessage.replySize - received.count
+        let wanted = VhostUserReply.missing(after: received)
+        if received.isEmpty { descriptors.removeAll() }
         if buffer.count != wanted { buffer = [UInt8](repeating: 0, count: wanted) }
         let count: Int
-        do throws(Errno) { count = try socket.receive(into: &buffer, descriptors: &descriptors, limit: 0) } catch {
+        do throws(Errno) {
+            count = try socket.receive(into: &buffer, descriptors: &descriptors, limit: owed.first?.descriptorCount ?? 0)
+        } catch {
             switch error {
             case .again: return false
             case .tooManyFiles: throw .violation(.descriptors)
@@ -101,17 +109,7 @@ final class VhostUserConnection {
         guard count > 0 else { throw .hungUp }
         guard let reply = owed.first else { throw .violation(.unasked) }
         received += buffer[..<count]
-        if let fault = reply.fault(in: received[...]) { throw .violation(fault) }
-        guard received.count == VhostUserMessage.replySize else { return true }
-        let value = reply.value(in: received[...])
-        received.removeAll(keepingCapacity: true)
-        owed.removeFirst()
-        if reply.request.hasReply {
-            body(value)
-        } else if value != 0 {
-            throw .refused(request: reply.request.name)
-        }
+        if let fault = reply.fault(in: received) { throw .violation(fault) }
         return true
     }
-
 }

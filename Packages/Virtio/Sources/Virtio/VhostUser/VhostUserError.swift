@@ -12,6 +12,12 @@ public enum VhostUserError: Error, Equatable, Sendable, CustomStringConvertible 
         case wrongRing(UInt32)
         case unasked
         case descriptors
+        /// A configuration space that cannot be.
+        case configuration
+        /// An area for requests in flight that is not what was asked for.
+        case inflight
+        /// On the back end's own channel: a request that was not negotiated, or no request.
+        case channelRequest(UInt32)
 
         public var description: String {
             switch self {
@@ -20,7 +26,10 @@ public enum VhostUserError: Error, Equatable, Sendable, CustomStringConvertible 
             case .wrongSize(let size): "an answer of \(size) bytes"
             case .wrongRing(let ring): "an answer about ring \(ring), which was not asked for"
             case .unasked: "a message that nothing asked for"
-            case .descriptors: "file descriptors that nothing asked for"
+            case .descriptors: "file descriptors that nothing asked for, or not those that it should have"
+            case .configuration: "a configuration that is not possible"
+            case .inflight: "an area for requests in flight that is not what was asked for"
+            case .channelRequest(let number): "request \(number) of its own, which is not known"
             }
         }
     }
@@ -37,6 +46,10 @@ public enum VhostUserError: Error, Equatable, Sendable, CustomStringConvertible 
     /// The back end does not know VIRTIO_F_VERSION_1.
     case tooOld
     case tooFewQueues(offered: UInt64, needed: Int)
+    /// The back end does not tell the device's configuration (VHOST_USER_PROTOCOL_F_CONFIG).
+    case noConfiguration
+    /// A back end that came in the place of another has less than its driver has negotiated.
+    case lessThanBefore
     /// Guest memory is not in a file that can be shared.
     case memoryNotShared
     /// More pieces than a message holds.
@@ -54,6 +67,8 @@ public enum VhostUserError: Error, Equatable, Sendable, CustomStringConvertible 
         case .refused(let request): "the vhost-user back end refused \(request)"
         case .tooOld: "the vhost-user back end does not know virtio 1"
         case .tooFewQueues(let offered, let needed): "the vhost-user back end has \(offered) queues, \(needed) are needed"
+        case .noConfiguration: "the vhost-user back end does not tell the device's configuration"
+        case .lessThanBefore: "the vhost-user back end has less features than the one before, which the guest uses"
         case .memoryNotShared: "a vhost-user device needs shared guest memory: add mem-share=on to -machine"
         case .tooManyMemoryPieces(let count): "guest memory has \(count) pieces, a vhost-user back end takes 8"
         case .brokenRing: "the vhost-user back end cannot use a ring"

@@ -16,12 +16,17 @@ enum VhostUserMemory {
     static func pieces(_ memory: GuestMemory) throws(VhostUserError) -> [RAMMapping] {
         let pieces = memory.writableMappings()
         guard pieces.allSatisfy({ $0.file != nil }) else { throw .memoryNotShared }
-        guard pieces.count <= pieceLimit else { throw .tooManyMemoryPieces(pieces.count) }
+        try check(pieces)
         return pieces
     }
 
+    private static func check(_ pieces: [RAMMapping]) throws(VhostUserError) {
+        guard pieces.count <= pieceLimit else { throw .tooManyMemoryPieces(pieces.count) }
+    }
+
     /// SET_MEM_TABLE: per piece guest address, size, user address and offset in the file; the files go along.
-    static func table(_ pieces: [RAMMapping]) -> VhostUserMessage {
+    static func table(_ pieces: [RAMMapping]) throws(VhostUserError) -> VhostUserMessage {
+        try check(pieces)
         var message = VhostUserMessage(.setMemoryTable)
         message.append(UInt32(clamping: pieces.count))
         message.append(UInt32(0))

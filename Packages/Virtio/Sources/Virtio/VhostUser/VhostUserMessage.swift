@@ -15,11 +15,15 @@ enum VhostUserRequest: UInt32 {
     case setProtocolFeatures = 16
     case getQueueCount = 17
     case setRingEnable = 18
+    case setBackEndChannel = 21
+    case getConfiguration = 24
+    case getInflight = 31
+    case setInflight = 32
 
     /// The back end answers also without being asked to acknowledge.
     var hasReply: Bool {
         switch self {
-        case .getFeatures, .getRingBase, .getProtocolFeatures, .getQueueCount: true
+        case .getFeatures, .getRingBase, .getProtocolFeatures, .getQueueCount, .getConfiguration, .getInflight: true
         default: false
         }
     }
@@ -42,6 +46,10 @@ enum VhostUserRequest: UInt32 {
         case .setProtocolFeatures: "SET_PROTOCOL_FEATURES"
         case .getQueueCount: "GET_QUEUE_NUM"
         case .setRingEnable: "SET_VRING_ENABLE"
+        case .setBackEndChannel: "SET_BACKEND_REQ_FD"
+        case .getConfiguration: "GET_CONFIG"
+        case .getInflight: "GET_INFLIGHT_FD"
+        case .setInflight: "SET_INFLIGHT_FD"
         }
     }
 }
@@ -49,8 +57,8 @@ enum VhostUserRequest: UInt32 {
 /// A message to the back end: a header of three 32-bit numbers in the machine's byte order (request, flags, size of the payload), and the payload.
 struct VhostUserMessage {
     static let headerSize = 12
-    /// Every answer that this front end asks for has 8 bytes: a number, or a ring's index and a number.
-    static let replySize = 20
+    /// Bytes of most payloads: a number, or a ring's index and a number.
+    static let numberSize: UInt32 = 8
 
     static let version: UInt32 = 1
     static let versionMask: UInt32 = 3
@@ -75,6 +83,21 @@ struct VhostUserMessage {
         self.request = request
         append(ring)
         append(value)
+    }
+
+    init(_ request: VhostUserRequest, payload: [UInt8]) {
+        self.request = request
+        self.payload = payload
+    }
+
+    /// GET_CONFIG of the first `count` bytes: offset, size, flags, and as many bytes as are wanted back.
+    static func getConfiguration(count: Int) -> VhostUserMessage {
+        var message = VhostUserMessage(.getConfiguration)
+        message.append(UInt32(0))
+        message.append(UInt32(clamping: count))
+        message.append(UInt32(0))
+        message.payload += [UInt8](repeating: 0, count: count)
+        return message
     }
 
     mutating func append(_ value: UInt32) { Self.append(value, to: &payload) }
@@ -108,28 +131,83 @@ struct VhostUserReply {
     let request: VhostUserRequest
     /// For requests about a ring.
     let ring: UInt32
+    /// Bytes of configuration that were asked for.
+    let configurationSize: UInt32
+
+    init(_ message: VhostUserMessage, ring: UInt32) {
+        request = message.request
+        self.ring = ring
+        configurationSize = message.request == .getConfiguration ? UInt32(clamping: message.payload.count) &- Self.configurationHeader : 0
+    }
+
+    /// Offset, size and flags before the bytes of GET_CONFIG.
+    private static let configurationHeader: UInt32 = 12
+    /// With and without the padding that a C structure has at its end.
+    private static let inflightSizes: [UInt32] = [20, 24]
+
+    /// Descriptors that come with it.
+    var descriptorCount: Int { request == .getInflight ? 1 : 0 }
 
     /// What is wrong with the first `bytes.count` bytes of it, as early as it can be told; nil when nothing is.
-    func fault(in bytes: ArraySlice<UInt8>) -> VhostUserError.Violation? {
+    func fault(in bytes: [UInt8]) -> VhostUserError.Violation? {
         if let answered = Self.word(bytes, 0), answered != request.rawValue { return .wrongRequest(answered) }
         if let flags = Self.word(bytes, 4) {
             // Some back ends send the wish for a reply back with the reply.
             guard flags & ~VhostUserMessage.needReplyFlag == VhostUserMessage.version | VhostUserMessage.replyFlag else { return .wrongFlags(flags) }
         }
-        if let size = Self.word(bytes, 8), size != 8 { return .wrongSize(size) }
+        if let size = Self.word(bytes, 8), !isPossible(size) { return .wrongSize(size) }
         if request == .getRingBase, let index = Self.word(bytes, 12), index != ring { return .wrongRing(index) }
+        if request == .getConfiguration, let size = Self.word(bytes, 16), size != configurationSize { return .wrongSize(size) }
         return nil
     }
 
-    /// The number in a whole reply; the second half of a ring's.
-    func value(in bytes: ArraySlice<UInt8>) -> UInt64 {
-        let low = UInt64(Self.word(bytes, 12) ?? 0)
-        let high = UInt64(Self.word(bytes, 16) ?? 0)
+    /// Bounds what is received for it.
+    private func isPossible(_ size: UInt32) -> Bool {
+        switch request {
+        // Nothing: the back end says that it failed.
+        case .getConfiguration: size == 0 || size == Self.configurationHeader &+ configurationSize
+        case .getInflight: Self.inflightSizes.contains(size)
+        default: size == VhostUserMessage.numberSize
+        }
+    }
+
+    /// How many bytes are still to come after these, as far as it is known: first the rest of the header. None of the answer after it.
+    static func missing(after bytes: [UInt8]) -> Int {
+        guard let size = word(bytes, 8) else { return VhostUserMessage.headerSize - bytes.count }
+        return VhostUserMessage.headerSize + Int(size) - bytes.count
+    }
+
+    private static func word(_ bytes: [UInt8], _ offset: Int) -> UInt32? {
+        guard bytes.count >= offset + 4 else { return nil }
+        return VhostUserAnswer.word(bytes[...], offset)
+    }
+}
+
+/// An answer that came and was asked for.
+struct VhostUserAnswer {
+    let request: VhostUserRequest
+    /// As long as the protocol says; a ring's and a configuration's without what stands before them.
+    let payload: ArraySlice<UInt8>
+
+    /// `bytes` is a whole message without a fault.
+    init(_ request: VhostUserRequest, _ bytes: [UInt8]) {
+        self.request = request
+        payload = bytes.dropFirst(request == .getConfiguration ? 24 : VhostUserMessage.headerSize)
+    }
+
+    /// The number that it is; the second half of a ring's.
+    var number: UInt64 {
+        let low = UInt64(Self.word(payload, 0))
+        let high = UInt64(Self.word(payload, 4))
         return request == .getRingBase ? high : high << 32 | low
     }
 
-    private static func word(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt32? {
-        guard bytes.count >= offset + 4 else { return nil }
+    /// 64 bits of a longer payload.
+    func long(_ offset: Int) -> UInt64 { UInt64(Self.word(payload, offset)) | UInt64(Self.word(payload, offset + 4)) << 32 }
+
+    /// Little endian; 0 beyond the end.
+    static func word(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt32 {
+        guard offset >= 0, bytes.count >= offset + 4 else { return 0 }
         let start = bytes.startIndex + offset
         return UInt32(bytes[start]) | UInt32(bytes[start + 1]) << 8 | UInt32(bytes[start + 2]) << 16 | UInt32(bytes[start + 3]) << 24
     }

@@ -1,3 +1,4 @@
+import AddressSpace
 import Glibc
 import LinuxSys
 import Synchronization
@@ -21,6 +22,8 @@ final class FakeBackEnd: Sendable {
         case normal
         case silent
         case hangUp
+        /// These bytes, with these descriptors.
+        case sendFiles([UInt8], [Int32])
         /// Any bytes, with this many descriptors.
         case send([UInt8], descriptors: Int = 0)
         /// The first bytes of the right answer (of an empty message where none is due), then a hang-up.
@@ -38,6 +41,10 @@ final class FakeBackEnd: Sendable {
         var calls: [UInt32: Int32] = [:]
         var kicks: [UInt32: Int32] = [:]
         var errors: [UInt32: Int32] = [:]
+        /// Files of the last memory table, the area for requests in flight that was given, and the channel for requests of its own.
+        var memory: [Int32] = []
+        var inflight: Int32?
+        var channel: Int32?
         var isStopped = false
         var hasHungUp = false
     }
@@ -48,11 +55,14 @@ final class FakeBackEnd: Sendable {
     let features: UInt64
     let protocolFeatures: UInt64
     let queueCount: UInt64
+    /// What GET_CONFIG gives; may change.
+    let configuration: Mutex<[UInt8]>
     private let script: Script
     private let state = Mutex(State())
     private let thread = Mutex<OSThread?>(nil)
 
-    private init(features: UInt64, protocolFeatures: UInt64, queueCount: UInt64, script: @escaping Script) {
+    private init(features: UInt64, protocolFeatures: UInt64, queueCount: UInt64, configuration: [UInt8], script: @escaping Script) {
+        self.configuration = Mutex(configuration)
         self.features = features
         self.protocolFeatures = protocolFeatures
         self.queueCount = queueCount
@@ -62,11 +72,11 @@ final class FakeBackEnd: Sendable {
     /// Starts a back end; the socket is the front end's.
     static func start(
         features: UInt64 = FakeBackEnd.features, protocolFeatures: UInt64 = FakeBackEnd.protocolFeatures, queueCount: UInt64 = 2,
-        _ script: @escaping Script = { _, _ in .normal }
+        configuration: [UInt8] = [], _ script: @escaping Script = { _, _ in .normal }
     ) throws -> (FakeBackEnd, Int32) {
         var numbers: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &numbers) == 0 else { throw Errno(errno) }
-        let backEnd = FakeBackEnd(features: features, protocolFeatures: protocolFeatures, queueCount: queueCount, script: script)
+        let backEnd = FakeBackEnd(features: features, protocolFeatures: protocolFeatures, queueCount: queueCount, configuration: configuration, script: script)
         let far = numbers[1]
         backEnd.thread.withLock { $0 = try? OSThread.start(name: "back end") { backEnd.serve(OwnedFD(adopting: far)) } }
         return (backEnd, numbers[0])
@@ -77,6 +87,9 @@ final class FakeBackEnd: Sendable {
     func call(_ ring: UInt32) -> Int32? { state.withLock { $0.calls[ring] } }
     func kick(_ ring: UInt32) -> Int32? { state.withLock { $0.kicks[ring] } }
     func errorEvent(_ ring: UInt32) -> Int32? { state.withLock { $0.errors[ring] } }
+    var memoryFiles: [Int32] { state.withLock { $0.memory } }
+    var inflight: Int32? { state.withLock { $0.inflight } }
+    var channel: Int32? { state.withLock { $0.channel } }
     var hasEnded: Bool { state.withLock { $0.hasHungUp } }
 
     func stop() {
@@ -108,10 +121,17 @@ final class FakeBackEnd: Sendable {
 
     private func act(_ action: Action, _ message: Message, _ socket: borrowing OwnedFD) -> Bool {
         switch action {
-        case .normal: return write(answer(message), socket)
+        case .normal:
+            guard VhostUserRequest(rawValue: message.request) == .getInflight else { return write(answer(message), socket) }
+            // As large as libvhost-user makes it: each region a multiple of 64 bytes.
+            let (queues, size) = (UInt64(message.word(16) & 0xffff), UInt64(message.word(16) >> 16))
+            let area = queues * ((16 + 16 * size + 63) & ~63)
+            guard let file = try? Self.memoryFile(area) else { return false }
+            return write(Self.inflightReply(size: area, offset: 0, shape: message.word(16)), socket, [file.raw])
         case .silent: return true
         case .hangUp: return false
-        case .send(let bytes, let descriptors): return write(bytes, socket, descriptors: descriptors)
+        case .send(let bytes, let descriptors): return write(bytes, socket, [Int32](repeating: 0, count: descriptors))
+        case .sendFiles(let bytes, let files): return write(bytes, socket, files)
         case .answerPartAndHangUp(let count):
             let whole = answer(message)
             _ = write(Array((whole.isEmpty ? reply(message.request, 0) : whole).prefix(count)), socket)
@@ -133,8 +153,24 @@ final class FakeBackEnd: Sendable {
         case .getProtocolFeatures: reply(message.request, protocolFeatures)
         case .getQueueCount: reply(message.request, queueCount)
         case .getRingBase: reply(message.request, UInt64(message.word(0)) | 7 << 32)
+        case .getConfiguration: configurationReply(message)
         default: message.needsReply ? reply(message.request, 0) : []
         }
+    }
+
+    private func configurationReply(_ message: Message) -> [UInt8] {
+        Self.words([message.request, 5, UInt32(message.payload.count)]) + message.payload.prefix(12) + configuration.withLock { $0 }
+    }
+
+    static func inflightReply(size: UInt64, offset: UInt64, shape: UInt32) -> [UInt8] {
+        words([VhostUserRequest.getInflight.rawValue, 5, 24, UInt32(truncatingIfNeeded: size), UInt32(size >> 32), UInt32(truncatingIfNeeded: offset), UInt32(offset >> 32), shape, 0])
+    }
+
+    static func words(_ words: [UInt32]) -> [UInt8] { words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(8 * $0)) } } }
+
+    static func memoryFile(_ size: UInt64) throws -> OwnedFD {
+        let memory = try HostMemory.anonymous(size: size, options: .shared)
+        return withExtendedLifetime(memory) { OwnedFD(adopting: dup(memory.fileDescriptor)) }
     }
 
     func reply(_ request: UInt32, _ value: UInt64, flags: UInt32 = 5, size: UInt32 = 8) -> [UInt8] {
@@ -145,12 +181,12 @@ final class FakeBackEnd: Sendable {
         return bytes
     }
 
-    private func write(_ bytes: [UInt8], _ socket: borrowing OwnedFD, descriptors: Int = 0) -> Bool {
+    private func write(_ bytes: [UInt8], _ socket: borrowing OwnedFD, _ descriptors: [Int32] = []) -> Bool {
         var done = 0
         while done < bytes.count {
             if state.withLock({ $0.isStopped }) { return false }
             do throws(Errno) {
-                done += try socket.send(bytes, from: done, descriptors: done == 0 ? [Int32](repeating: 0, count: descriptors) : [])
+                done += try socket.send(bytes, from: done, descriptors: done == 0 ? descriptors : [])
             } catch {
                 guard error == .again else { return false }
                 _ = try? socket.wait(for: .writable, nanoseconds: 10_000_000)
@@ -174,12 +210,16 @@ final class FakeBackEnd: Sendable {
 
     private func keep(_ message: Message, _ descriptors: inout DescriptorList) {
         state.withLock { state in
+            if VhostUserRequest(rawValue: message.request) == .setMemoryTable { state.memory = [] }
             while let file = descriptors.takeFirst() {
                 let ring = message.payload.isEmpty ? 0 : message.word(0) & 0xff
                 switch VhostUserRequest(rawValue: message.request) {
                 case .setKick: state.kicks[ring] = file.raw
                 case .setCall: state.calls[ring] = file.raw
                 case .setError: state.errors[ring] = file.raw
+                case .setMemoryTable: state.memory.append(file.raw)
+                case .setInflight: state.inflight = file.raw
+                case .setBackEndChannel: state.channel = file.raw
                 default: break
                 }
                 state.descriptors.append(file)

@@ -15,7 +15,7 @@ class EveryCommand(Session):
         return [
             ('qmp_capabilities', {}), ('query-version', {}), ('query-commands', {}), ('query-events', {}), ('query-qmp-schema', {}),
             ('query-status', {}), ('query-target', {}), ('query-kvm', {}), ('query-machines', {}), ('query-cpus', {}), ('query-hotpluggable-cpus', {}),
-            ('query-iothreads', {}), ('query-mem', {}), ('query-chardev', {}), ('query-gic-capabilities', {}), ('query-tpm-models', {}),
+            ('query-iothreads', {}), ('query-mem', {}), ('query-memdev', {}), ('query-memory-size-summary', {}), ('query-chardev', {}), ('query-gic-capabilities', {}), ('query-tpm-models', {}),
             ('query-tpm-types', {}), ('query-command-line-options', {}), ('query-migrate', {}), ('query-migrate-capabilities', {}),
             ('migrate_cancel', {}), ('query-sev-capabilities', {}, 'GenericError'), ('human-monitor-command', {'command-line': 'info snapshots'}),
             *((f'trace-{word}get-state', {'name': '*'}) for word in ('', 'event-')),

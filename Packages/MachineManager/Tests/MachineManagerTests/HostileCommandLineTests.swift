@@ -21,7 +21,7 @@ private struct Scribbler {
         "", "on", "off", "auto", "0", "1", "2", "3", "16", "31", "254", "255", "256", "4096", "65535", "4294967295", "4294967296",
         "18446744073709551615", "18446744073709551616", "-1", "0x10", "1G", "512G", "99999999999G", "18014398509481984K", "M", "a", "b", "n", "t",
         "3:4", "3:3", ":", "::", "52:54:00:12:34:56", "unix:/s", "tcp:1.2.3.4:5", "tcp:::", "chardev:a", "chardev:", "=", ",", "\u{0}", "\u{1b}[2J",
-        "\u{202e}", "👩‍👩‍👧‍👦", "e\u{301}", "microvm", "none", "native", "threads", "host", "kvm", "control", "stdio", "socket",
+        "\u{202e}", "👩‍👩‍👧‍👦", "e\u{301}", "0-3:8", "[0]", "3-1", "0-253", "bind", "128M", "m", "microvm", "none", "native", "threads", "host", "kvm", "control", "stdio", "socket",
         String(repeating: "x", count: 37), String(repeating: "y", count: 256), String(repeating: "z", count: 5000),
     ]
 
@@ -75,6 +75,7 @@ private struct Scribbler {
                 if case .run(let config) = try CommandLineParser.parse(words) {
                     accepted += 1
                     #expect(Set(config.devices.map(\.id)).count == config.devices.count)
+                    #expect(config.nodes.isEmpty || config.nodeMemory.reduce(0) { $0 + $1.size } == config.memory.size)
                     #expect(config.summary.utf8.count < 1 << 16 && config.unusedParts.count < 100)
                 }
             } catch {

@@ -24,7 +24,8 @@ import Testing
     private func mistake(_ text: String, _ more: String...) -> String { message(["-initrd", "i", "-device", "virtio-balloon-device" + text] + more) }
 
     @Test(arguments: [
-        (",membuf-percent=19", "membuf-percent= must be a number from 20 to 80, not '19'"), (",membuf-percent=81", "membuf-percent= must be a number from 20 to 80, not '81'"),
+        (",membuf-percent=19", "membuf-percent= must be a number from 20 to 80, not '19'"),
+        (",membuf-percent=81", "membuf-percent= must be a number from 20 to 80, not '81'"),
         (",monitor-interval=4", "monitor-interval= must be a number from 5 to 300, not '4'"),
         (",monitor-interval=301", "monitor-interval= must be a number from 5 to 300, not '301'"), (",size=1", "unknown parameter 'size'"),
     ])

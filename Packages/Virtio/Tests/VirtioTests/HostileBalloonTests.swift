@@ -152,7 +152,8 @@ import Testing
     // MARK: Reports
 
     @Test func class18_reportsOutsideOfRAM_needReset() throws {
-        for bad in [Buffer.writable(QueueGuest.ramSize, 4096), .writable(QueueGuest.ramSize - 4096, 8192), .writable(.max - 4095, 4096), .writable(0xf010_0000, 4096)] {
+        let end = QueueGuest.ramSize
+        for bad in [Buffer.writable(end, 4096), .writable(end - 4096, 8192), .writable(.max - 4095, 4096), .writable(0xf010_0000, 4096)] {
             let (guest, _) = try BalloonTests.guest(.init(reportsFreePages: true))
             try guest.offer(Queue.reporting, [.writable(data, 4096), bad])
             guest.kick(Queue.reporting)

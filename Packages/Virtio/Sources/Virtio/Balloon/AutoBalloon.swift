@@ -1,7 +1,7 @@
 /// A balloon that follows the guest's need.
 ///
-/// What the guest could spare is what it has available now plus what is in the balloon. A part of that stays with the guest as a buffer, the rest goes into the balloon. The sum does not
-/// change when the balloon does, so the size settles at once.
+/// What the guest could spare is what it has available now plus what is in the balloon. A part of that stays with the guest as a buffer, the rest goes into the
+/// balloon. The sum does not change when the balloon does, so the size settles at once.
 public struct AutoBalloon: Equatable, Sendable {
     /// 20 to 80: the part, in percent, that stays with the guest.
     public var bufferPercent: UInt32

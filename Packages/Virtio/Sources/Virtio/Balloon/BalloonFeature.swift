@@ -1,4 +1,4 @@
-/// Feature bits of a memory balloon (virtio 1.2, section 5.5.3). VIRTIO_BALLOON_F_MUST_TELL_HOST is not offered, since a page may be used again without a word, and
+/// Feature bits of a memory balloon (virtio 1.2, section 5.5.3). VIRTIO_BALLOON_F_MUST_TELL_HOST is not offered, since a page may be used again without a word;
 /// VIRTIO_BALLOON_F_FREE_PAGE_HINT serves migration.
 enum BalloonFeature {
     /// There is a queue for statistics.

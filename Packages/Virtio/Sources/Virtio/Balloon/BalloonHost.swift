@@ -1,7 +1,8 @@
 internal import LinuxSys
 internal import Synchronization
 
-/// The host's side of a `VirtioBalloon`: what it should be, what it is, and what the guest says of its memory. Any thread may keep it; the device itself belongs to its transport.
+/// The host's side of a `VirtioBalloon`: what it should be, what it is, and what the guest says of its memory. Any thread may keep it; the device itself belongs
+/// to its transport.
 public final class BalloonHost: Sendable {
     /// Bytes; the unit of the device whatever pages the host and the guest have (virtio 1.2, section 5.5.6).
     public static let pageSize: UInt64 = 4096

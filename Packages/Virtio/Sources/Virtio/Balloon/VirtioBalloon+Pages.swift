@@ -6,7 +6,8 @@ extension VirtioBalloon {
     static let pageNumberSize = 4
     /// Bytes of page numbers that are looked at together: what Linux sends at once, 1 MiB of memory.
     static let pieceSize = 256 * pageNumberSize
-    /// What one turn may cost, in pages of the balloon, before the others on the event loop have theirs. A page that lies by itself is a call to the host of some microseconds.
+    /// What one turn may cost, in pages of the balloon, before the others on the event loop have theirs. A page that lies by itself is a call to the host,
+    /// of some microseconds.
     static let turn: UInt64 = 1024
     /// Bytes of reported pages that count as one page: they come in large pieces.
     static let reportedPage: UInt64 = 16 << 10

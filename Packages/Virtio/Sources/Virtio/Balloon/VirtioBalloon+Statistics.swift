@@ -1,7 +1,7 @@
 internal import LinuxSys
 
-/// The driver gives one buffer of statistics, and fills it anew each time it gets it back (section 5.5.6.3). It is kept until somebody wants to know, so a driver that
-/// gives more of them is served no faster.
+/// The driver gives one buffer of statistics, and fills it anew each time it gets it back (section 5.5.6.3). It is kept until somebody wants to know, so a driver
+/// that gives more of them is served no faster.
 extension VirtioBalloon {
     /// Takes the next buffer, unless one is held.
     func takeStatistics(_ queue: SplitQueue, _ session: Session) -> ServiceResult {

@@ -1,10 +1,11 @@
 internal import AddressSpace
 public import LinuxSys
 
-/// A memory balloon (virtio 1.2, section 5.5): the guest gives pages to the host, by inflating the balloon or by reporting pages that are free, and says how its memory is used.
+/// A memory balloon (virtio 1.2, section 5.5): the guest gives pages to the host, by inflating the balloon or by reporting pages that are free, and says how its
+/// memory is used.
 ///
-/// Pages go back to the host before the driver has its answer, so nothing is in flight, and a page that the guest takes out of the balloon, or uses without a word, is there:
-/// it reads zeros when it is touched. Whatever a guest names, it only ever loses memory of its own.
+/// Pages go back to the host before the driver has its answer, so nothing is in flight; a page that the guest takes out of the balloon, or uses without a word,
+/// is there, and reads zeros. Whatever a guest names, it only ever loses memory of its own.
 public final class VirtioBalloon: VirtioDevice {
     public struct Options: Equatable, Sendable {
         /// Offers VIRTIO_BALLOON_F_DEFLATE_ON_OOM.

@@ -8,6 +8,7 @@ from case import LabCase
 
 MIB = 1 << 20
 MARGIN = 20  # MiB
+SMALL = 352  # MiB that a guest of 512 is left with
 
 
 class Balloon(LabCase):
@@ -48,24 +49,23 @@ class Balloon(LabCase):
         m.sh(f'mount -t tmpfs -o size={mib + 1}m none /mnt && dd if=/dev/zero of=/mnt/file bs=1M count={mib} 2>/dev/null')
         m.sh('umount /mnt')
 
-    def inflate_and_deflate(self, m, memory):
+    def inflate(self, client, m, memory):
+        """All that the guest has lost is the host's."""
         self.fill(m, 330)
-        full = memory(m)
-        self.assertGreater(full, 330)
-        with m.client() as client:
-            self.size_becomes(client, 256 * MIB)
-            self.assertIn('BALLOON_CHANGED', [e['event'] for e in client.get_events(wait=True)])
-            self.assertLess(memory(m), 256 + MARGIN)
-            self.size_becomes(client, 512 * MIB)
-        # What came back is not there before the guest uses it.
-        self.assertLess(memory(m), 256 + MARGIN)
-        before = memory(m)
-        self.fill(m, 330)
-        self.assertGreater(memory(m), before + 150)
+        self.assertGreater(memory(m), SMALL + MARGIN)
+        self.size_becomes(client, SMALL * MIB)
+        self.assertIn('BALLOON_CHANGED', [e['event'] for e in client.get_events(wait=True)])
+        self.assertLess(memory(m), SMALL + MARGIN)
 
     def test_balloon_takes_memory_and_gives_it_back_and_statistics_arrive(self):
         m = self.balloon()
-        self.inflate_and_deflate(m, self.resident)
+        with m.client() as client:
+            self.inflate(client, m, self.resident)
+            self.size_becomes(client, 512 * MIB)
+        # What came back is not there before the guest uses it.
+        self.assertLess(self.resident(m), SMALL + MARGIN)
+        self.fill(m, 330)
+        self.assertGreater(self.resident(m), SMALL + MARGIN)
         place = {'path': '/machine/peripheral/balloon0'}
         with m.client() as client:
             if not vm.QEMU:
@@ -83,18 +83,11 @@ class Balloon(LabCase):
         self.assertGreater(said['stat-minor-faults'], 0)
         m.finish()
 
-    def test_shared_memory_goes_back_by_the_balloon_and_by_reports(self):
-        m = self.balloon(',free-page-reporting=on', share=True)
-        self.fill(m, 200)
-        full = self.in_file(m)
-        self.assertGreater(full, 200)
-        self.until('file', lambda: (lambda now: (now, now < full - 200 + MARGIN))(self.in_file(m)))
-        self.assertLess(self.resident(m), self.in_file(m) + MARGIN)
+    def test_shared_memory_goes_back_to_the_host_too(self):
+        m = self.balloon(share=True)
         with m.client() as client:
-            self.size_becomes(client, 192 * MIB)
-            self.assertLess(self.in_file(m), 192 + MARGIN)
-            self.size_becomes(client, 512 * MIB)
-        self.fill(m, 200)
+            self.inflate(client, m, self.in_file)
+        self.assertLess(self.resident(m), SMALL + MARGIN)
         m.finish()
 
     def test_free_page_reporting_gives_back_what_the_guest_frees(self):
@@ -111,16 +104,16 @@ class Balloon(LabCase):
             self.skipTest('not there')
         m = self.balloon(',auto-balloon=on,deflate-on-oom=on,membuf-percent=50,monitor-interval=5')
         with m.client() as client:
-            def size(condition):
-                def asked():
-                    actual = client.cmd('query-balloon')['actual'] / MIB
-                    return actual, condition(actual)
-                return self.until('size', asked)
-            small = size(lambda actual: actual < 400)
-            # More than a quarter of the memory is spare, so the guest keeps half of that and what it uses.
-            self.assertGreater(small, 200)
+            def settled():
+                """The size, and whether it is what the guest's memory asks for now: half of what could be spared is in the balloon."""
+                actual = client.cmd('query-balloon')['actual'] / MIB
+                spare = 512 - actual + int(m.sh("sed -n 's/^MemAvailable: *//p' /proc/meminfo").split()[0]) / 1024
+                return actual, abs(512 - spare / 2 - actual) < MARGIN / 2
+            small = self.until('size', settled)
+            self.assertLess(small, 400)
             m.sh('mount -t tmpfs -o size=120m none /mnt && dd if=/dev/zero of=/mnt/file bs=1M count=100 2>/dev/null')
-            size(lambda actual: actual > small + 30)
+            large = self.until('size', settled)
+            self.assertGreater(large, small + 50 - MARGIN)
             m.sh('umount /mnt')
-            size(lambda actual: actual < small + 20)
+            self.assertLess(self.until('size', settled), large - 50 + MARGIN)
         m.finish()

@@ -103,9 +103,9 @@ import Testing
         #expect(residentPages(memory) == 8)
     }
 
-    @Test func hostRange_isReleasedWherePiecesAllow() throws {
+    @Test(arguments: [HostMemory.Options(), .shared]) func hostRange_isReleased(_ options: HostMemory.Options) throws {
         let page = Self.page
-        let memory = try HostMemory.anonymous(size: 8 * page)
+        let memory = try HostMemory.anonymous(size: 8 * page, options: options)
         let space = try filled(memory)
         let range = try space.memory.hostRange(at: 2 * page, count: 3 * page)
         #expect(try space.memory.release(hostAddress: range.address, count: range.count) == 3 * page)

@@ -10,12 +10,14 @@ import Testing
 /// The rules that every device owes to its transport, held by each of them: who serves the queues differs. Numbers are bug classes, as in `HostileQueueTests`.
 @Suite struct EveryDeviceTests {
     enum Kind: CaseIterable {
-        case disk, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon, vsock, socketVsock, share, memory, persistentMemory
+        case disk, diskOfFourQueues, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon,
+            vsock, socketVsock, share, memory, persistentMemory
 
         /// Queues that the device takes from as soon as the driver is ready.
         var servedQueues: [Int] {
             switch self {
             case .disk, .emptyDisk, .entropy, .memory, .persistentMemory: [0]
+            case .diskOfFourQueues: [0, 1, 2, 3]
             case .network, .streamNetwork: [0, 1, 2]
             case .emptyNetwork: [1, 2]
             case .console: [1, 3, 5]
@@ -43,6 +45,7 @@ import Testing
             let memory = try DeviceGuest.memory(isShared: kind == .share)
             switch kind {
             case .disk: guest = try DeviceGuest(device: VirtioBlock(storage: try FakeStorage()), on: memory)
+            case .diskOfFourQueues: guest = try DeviceGuest(device: VirtioBlock(storage: try FakeStorage(), options: .init(queueCount: 4)), on: memory)
             case .emptyDisk: guest = try DeviceGuest(device: VirtioBlock(storage: nil), on: memory)
             case .network, .emptyNetwork, .streamNetwork, .vhostNetwork:
                 let wire = try Wire(kind == .streamNetwork ? .stream : .tap)

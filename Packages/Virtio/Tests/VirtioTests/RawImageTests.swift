@@ -6,7 +6,7 @@ import LinuxSys
 import Testing
 @testable import Virtio
 
-/// The block device over a real file, with both engines.
+/// The block device over a real file, with every engine.
 @Suite struct RawImageTests {
     private static func serve(_ guest: Guest, _ storage: RawImage, until used: UInt16) throws {
         guest.transport.serveQueue(0)
@@ -17,12 +17,12 @@ import Testing
         }
     }
 
-    @Test(arguments: [RawImageOptions.Engine.auto, .threads]) func writeFlushRead_onAFile_roundTrips(engine: RawImageOptions.Engine) throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("virtio-block-\(UUID().uuidString)").path
+    @Test(arguments: [RawImageOptions.Engine.auto, .threads, .native, .off]) func writeFlushRead_onAFile_roundTrips(engine: RawImageOptions.Engine) throws {
+        let path = "/var/tmp/virtio-block-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: path) }
         let content = Data((0..<(1 << 20)).map { UInt8(truncatingIfNeeded: $0 >> 9) })
         try content.write(to: URL(fileURLWithPath: path))
-        let storage = try RawImage.open(RawImageOptions(path: path, engine: engine))
+        let storage = try RawImage.open(RawImageOptions(path: path, direct: engine == .native, engine: engine))
         let guest = try Guest(over: storage)
         try guest.start()
         // 40 requests at once: 20 writes of a sector each, then a flush, then reads.

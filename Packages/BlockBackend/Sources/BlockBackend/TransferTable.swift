@@ -26,7 +26,7 @@ struct IndexQueue {
     private var head = 0
     private(set) var count = 0
 
-    /// `capacity` is at most 1024 (`RawImageOptions.inFlightLimit`).
+    /// `capacity` is at most 1024 (`RawImageOptions.inFlightLimit`) and some groups.
     init(capacity: Int) { items = Array(repeating: 0, count: capacity) }
 
     /// Each index is in at most one queue and there are `capacity` indices, so there is always room.

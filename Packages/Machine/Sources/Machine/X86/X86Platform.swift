@@ -8,7 +8,7 @@ internal import MachineManager
 
 /// What a microVM is on x86_64: port space, fixed devices, memory map, tables, direct boot.
 ///
-/// Guest physical memory: RAM from 0 to at most 3 GiB and on from 4 GiB; power button 0xF0000000; virtio-mmio from 0xF0100000; I/O APIC 0xFEC00000;
+/// Guest physical memory: RAM from 0 to at most 3 GiB and on from 4 GiB; memory devices behind it; power button 0xF0000000; virtio-mmio from 0xF0100000; I/O APIC 0xFEC00000;
 /// local APICs 0xFEE00000; KVM's identity page and TSS 0xFEF0C000.
 final class X86Platform {
     static let gapStart: UInt64 = 3 << 30

@@ -8,7 +8,7 @@ internal import Synchronization
 @safe
 struct RingArea {
     // SAFETY: `base` is valid for `count` bytes because GuestMemory.hostRange said so; the queue that owns the area keeps the guest's memory,
-    // and the machine never takes RAM away from under an attached device.
+    // and RAM that the guest loses (virtio-mem) stays mapped in this process as long as its device.
     private let base: UInt
     private let count: Int
 

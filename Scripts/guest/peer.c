@@ -1,6 +1,7 @@
 // peer ADDRESS PORT: connects to an IPv4 address, or to a vsock CID, or with ADDRESS "listen" waits for one vsock connection.
 // What comes on stdin goes to the other side and what that sends to stdout; the end of one direction leaves the other open.
 // With ADDRESS "echo" it takes any number of vsock connections at a time, and sends back what comes on each.
+// With ADDRESS "udp:IP" one datagram of stdin goes there and one comes back; with "udp:0.0.0.0" one comes, and one goes back to its sender.
 #include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>
@@ -38,9 +39,21 @@ static int echo(int listener) {
     }
 }
 
+static int datagrams(const char *ip, unsigned port) {
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)}, from;
+    socklen_t size = sizeof from;
+    int peer = socket(AF_INET, SOCK_DGRAM, 0);
+    if (peer < 0 || inet_pton(AF_INET, ip, &in.sin_addr) != 1) return fail(ip);
+    int waits = in.sin_addr.s_addr == INADDR_ANY;
+    if (waits && (bind(peer, (struct sockaddr *)&in, sizeof in) < 0 || recvfrom(peer, NULL, 0, MSG_PEEK, (struct sockaddr *)&from, &size) < 0)) return fail(ip);
+    if (connect(peer, (struct sockaddr *)(waits ? &from : &in), sizeof in) < 0) return fail(ip);
+    return copy(waits ? peer : 0, waits ? 1 : peer) < 0 || copy(waits ? 0 : peer, waits ? peer : 1) < 0 ? fail(ip) : 0;
+}
+
 int main(int argc, char **argv) {
-    if (argc != 3) { fprintf(stderr, "usage: peer IP|CID|listen|echo PORT\n"); return 2; }
+    if (argc != 3) { fprintf(stderr, "usage: peer IP|CID|listen|echo|udp:IP PORT\n"); return 2; }
     unsigned port = strtoul(argv[2], NULL, 0);
+    if (strncmp(argv[1], "udp:", 4) == 0) return datagrams(argv[1] + 4, port);
     int echoes = strcmp(argv[1], "echo") == 0, listens = echoes || strcmp(argv[1], "listen") == 0, internet = strchr(argv[1], '.') != NULL;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_vm vm = {

@@ -1,4 +1,4 @@
-"""The host's side of a guest's devices: taps, TCP and vsock peers, virtiofsd."""
+"""The host's side of a guest's devices: taps, passt, TCP and vsock peers, virtiofsd."""
 import fcntl
 import os
 import socket
@@ -40,6 +40,54 @@ class Tap:
 
     def close(self):
         subprocess.run(['ip', 'link', 'del', self.name], check=False)
+
+
+NOBODY = 65534
+
+
+def as_nobody():
+    """What to put before a command so that an ordinary user runs it, who has no capability."""
+    return ['setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', '--inh-caps=-all', '--bounding-set=-all', '--no-new-privs']
+
+
+class Passt:
+    """Debian's passt, run by an ordinary user, on a socket in directory. The guest reaches this machine's loopback as gateway; what comes to port goes to the guest."""
+
+    guest, gateway = '10.78.0.2', '10.78.0.254'
+
+    def __init__(self, directory, port):
+        self.path, self.port, self.process = os.path.join(directory, 'passt.sock'), port, None
+        os.chown(directory, NOBODY, NOBODY)
+        # passt wants a host with a default route to make the guest's network of.
+        ip('tuntap', 'add', 'dev', 'uplink', 'mode', 'tap')
+        ip('addr', 'add', '10.78.0.1/24', 'dev', 'uplink')
+        ip('link', 'set', 'uplink', 'up')
+        ip('route', 'add', 'default', 'via', self.gateway)
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [*as_nobody(), 'passt', '-f', '-e', '-q', '-4', '-D', 'none', '-s', self.path, '-a', self.guest, '-n', '24', '-g', self.gateway,
+             '-t', str(self.port), '-u', str(self.port)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + HANG
+        while True:
+            if self.listens(): # without a connection: passt has one client
+                return
+            assert self.process.poll() is None and time.monotonic() < deadline, f'passt: {self.process.stdout.read()}'
+            time.sleep(0.05)
+
+    def listens(self):
+        """Whether the kernel's list has the socket as one that listens (__SO_ACCEPTCON)."""
+        with open('/proc/net/unix', encoding='utf-8') as sockets:
+            return any(line.split()[3] == '00010000' and line.split()[-1] == self.path for line in sockets)
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+    def close(self):
+        self.kill()
+        subprocess.run(['ip', 'link', 'del', 'uplink'], check=False)
 
 
 def ping(host, count):

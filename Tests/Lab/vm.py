@@ -47,17 +47,19 @@ class VM:
     """Starts on construction. Serial: 'stdio' (pipes), 'tty' (stdio on a terminal), 'socket', 'pty', 'file'.
 
     options: further words of the command line, {dir} in them the machine's own directory; share: guest memory that another process
-    can map; inherit: descriptors that the program gets as 3, 4, ...; guest_files: files that are guest memory.
+    can map; inherit: descriptors that the program gets as 3, 4, ...; guest_files: files that are guest memory; ordinary: an ordinary
+    user runs it.
     """
 
     def __init__(self, kernel=SMALL, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True,
-                 options=(), share=False, inherit=(), guest_files=()):
+                 options=(), share=False, inherit=(), guest_files=(), ordinary=False):
         self.dir = tempfile.mkdtemp(prefix='vm-')
         self.kernel, self.append, self.initrd, self.cpus, self.memory = kernel, append, initrd, cpus, memory
         self.drives = [Drive(copy_of_rootfs(self.dir))] if drives is None else drives
         self.qmp_path = os.path.join(self.dir, 'qmp.sock') if qmp else None
         self.options, self.share, self.inherit = [word.replace('{dir}', self.dir) for word in options], share, inherit
         self.guest_files = [os.path.realpath(path) for path in guest_files]
+        self.ordinary = ordinary
         self.most_kib, self.mappings = 0, ''
         self.serial, self.serial_path = serial, os.path.join(self.dir, 'serial')
         self.console, self.read_to = '', 0
@@ -106,9 +108,18 @@ class VM:
             self.terminal_before = termios.tcgetattr(self.slave)
             stdin = stdout = self.slave
         with open(self.errors_path, 'wb') as errors:
-            self.process = subprocess.Popen(inheriting(self.inherit) + self.arguments(), pass_fds=self.inherit,
+            self.process = subprocess.Popen(inheriting(self.inherit) + self.user() + self.arguments(), pass_fds=self.inherit,
                                             stdin=stdin, stdout=stdout, stderr=errors, start_new_session=True)
         self.attach()
+
+    def user(self):
+        """What makes an ordinary user of the program, to whom its files belong."""
+        if not self.ordinary:
+            return []
+        from host import NOBODY, as_nobody
+        for path in (self.dir, *(os.path.join(self.dir, name) for name in os.listdir(self.dir))):
+            os.chown(path, NOBODY, NOBODY)
+        return as_nobody()
 
     def attach(self):
         """Connects to the console and reads it from here on."""

@@ -205,14 +205,9 @@ class StorageDaemon:
              '--chardev', f'socket,id=qmp,path={self.path}.qmp,server=on,wait=off', '--monitor', 'chardev=qmp'],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + HANG
-        while not self.listens():
+        while not os.path.exists(self.path + '.qmp'): # made last
             assert self.process.poll() is None and time.monotonic() < deadline, f'qemu-storage-daemon: {self.process.stdout.read()}'
             time.sleep(0.05)
-
-    def listens(self):
-        """A connection to the control socket, which is there last; the other one is for the machine alone."""
-        with socket.socket(socket.AF_UNIX) as s:
-            return os.path.exists(self.path) and s.connect_ex(self.path + '.qmp') == 0
 
     def kill(self):
         self.process.kill()

@@ -36,6 +36,8 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     /// There is no drive, netdev or chardev with that id.
     case noBackend(device: String, backend: String)
     case backendInUse(backend: String, device: String)
+    /// A device with it has no slot.
+    case notPluggable(netdev: String)
     case place(device: StaticString, AddressSpaceError)
     case layout(X86BootPlanError)
     case boot(BootError)
@@ -71,6 +73,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .iothread(let id, let error): "-object iothread,id=\(id): cannot start the thread: \(error)"
         case .descriptor(let option, let error): "\(option): \(error)"
         case .noBackend(let device, let backend): "device '\(device)': there is nothing with the id '\(backend)'"
+        case .notPluggable(let netdev): "-netdev \(netdev): type vhost-user is possible only for a device of the command line"
         case .backendInUse(let backend, let device): "'\(backend)' is used by device '\(device)' already"
         case .place(let device, let error): "cannot place the \(device): \(error)"
         case .layout(let error): "-m: \(error)"

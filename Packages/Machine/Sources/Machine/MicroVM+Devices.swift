@@ -24,7 +24,7 @@ extension MicroVM {
         for device in config.devices {
             switch device {
             case .virtioBlock(let disk) where disks.count < Self.blockSlotCount: disks.append(disk)
-            case .virtioNet(let network) where networks.count < Self.networkSlotCount: networks.append(network)
+            case .virtioNet(let network) where networks.count < Self.networkSlotCount && vhostUserNetdev(of: network) == nil: networks.append(network)
             default: others.append(device)
             }
         }
@@ -44,6 +44,7 @@ extension MicroVM {
             fixedDevices.append(FixedDevice(transport: slot.transport, info: device.info))
         case .virtioNet(let network):
             let index = networkSlots.count + fixedDevices.count { $0.info.driver == device.info.driver }
+            if let netdev = vhostUserNetdev(of: network) { return try attach(try vhostUserNet(network, netdev, index), device) }
             let slot = try realizeNetwork(network, index, name: network.id)
             fixedDevices.append(FixedDevice(transport: slot.transport, info: device.info))
         case .virtioSerial(let serial): try attach(try console(serial), device)
@@ -162,6 +163,7 @@ extension MicroVM {
                 netdev: netdev.id, name: tap.interface, path: tap.path, descriptors: descriptors, queues: netdev.queues, vhost: vhost)
             return try lift(MachineError.network) { () throws(NetError) in try NetBackend.openTap(options) }
         case .stream(let stream): return try openStream(netdev.id, stream, descriptors)
+        case .vhostUser: throw .notPluggable(netdev: netdev.id)
         }
     }
 

@@ -69,6 +69,7 @@ extension MicroVM {
         try checkAlive()
         guard let index = netdevs.firstIndex(where: { $0.netdev.id == netdev.id }) else { throw .deviceNotFound(netdev.id) }
         guard let device = netdevs[index].device, let transport = networkTransport(device) else { throw .deviceNotActive(netdev.id) }
+        if isVhostUser(netdevs[index]) { throw .failed("the netdev '\(netdev.id)' is of type vhost-user and cannot be replaced") }
         let backend = try control { () throws(MachineError) in try openBackend(netdev) }
         change(transport, VirtioNet.self) { $0.replaceBackend(backend) }
         netdevs[index].netdev = netdev
@@ -152,7 +153,11 @@ extension MicroVM {
             if netdevs.contains(where: { $0.netdev.id == id }) { throw .deviceNotActive(id) }
             throw .deviceNotFound(id)
         }
-        change(transport, VirtioNet.self) { $0.setLink(up: up) }
+        if isVhostUser(netdevs.first { $0.device == device }) {
+            change(transport, VhostUserNet.self) { $0.setLink(up: up) }
+        } else {
+            change(transport, VirtioNet.self) { $0.setLink(up: up) }
+        }
     }
 
     func networkTransport(_ device: String) -> VirtioMMIODevice? {
@@ -161,6 +166,10 @@ extension MicroVM {
     }
 
     // MARK: Parts
+
+    private func isVhostUser(_ node: NetworkNode?) -> Bool {
+        if case .vhostUser? = node?.netdev.backend { true } else { false }
+    }
 
     /// Changes a device and tells the guest.
     func change<Device: VirtioDevice>(_ transport: VirtioMMIODevice, _ type: Device.Type, _ body: (Device) -> sending Void) {

@@ -38,6 +38,7 @@ extension VmConfig.Netdev {
         switch backend {
         case .tap(let tap): tap.descriptors
         case .stream(let stream): if case .descriptor(let descriptor) = stream.address { [descriptor] } else { [] }
+        case .vhostUser: []
         }
     }
 

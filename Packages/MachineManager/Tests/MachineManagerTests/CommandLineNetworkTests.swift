@@ -38,10 +38,28 @@ private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmCon
         #expect(try tap("tap,id=n,path=/dev/tap7,ifname=m").tap.interface == "m")
     }
 
+    @Test func vhostUserNetdev_connects_whateverItsChardevSays() throws {
+        let share = ["-machine", "microvm,mem-share=on", "-chardev", "socket,id=c,path=p,server,nowait", "pty,id=d"]
+        let config = try parse(share + ["-netdev", "vhost-user,id=n,chardev=c,queues=2", "-device", "virtio-net-device,netdev=n,mq=on"])
+        #expect(config.netdevs == [VmConfig.Netdev(id: "n", queues: 2, backend: .vhostUser(chardev: "c"))])
+        let socket = VmConfig.Chardev.Socket(address: .unix(path: "p"), isServer: false)
+        #expect(config.chardevs.first == VmConfig.Chardev(id: "c", backend: .socket(socket)))
+        #expect(config.unusedParts == ["-chardev: nothing uses 'd'"])
+        let netdev = ["-netdev", "vhost-user,id=n,chardev=c"]
+        #expect(message(share.dropFirst(2) + netdev) == "-netdev vhost-user: needs -machine mem-share=on")
+        #expect(message(share + ["-netdev", "vhost-user,id=n,chardev=d"]) == "-netdev vhost-user: chardev 'd' must be a socket with path=")
+        #expect(message(share + ["-netdev", "vhost-user,id=n,chardev=x"]) == "-netdev vhost-user: there is no -chardev with id 'x'")
+        #expect(message(share + netdev + ["-netdev", "vhost-user,id=m,chardev=c"]) == "-netdev vhost-user: chardev 'c' is used by two devices")
+        #expect(message(share + netdev + ["-device", "vhost-user-blk-device,chardev=c"]) == "-device vhost-user-blk-device: chardev 'c' is used by two devices")
+    }
+
     @Test(arguments: [
         ("", "-netdev: needs a type"),
         ("bridge,id=n", "-netdev: unknown type 'bridge'"),
-        ("vhost-user,id=n,chardev=c", "-netdev vhost-user: not supported yet"),
+        ("vhost-user,id=n", "-netdev vhost-user: chardev= is missing"),
+        ("vhost-user,chardev=c", "-netdev vhost-user: id= is missing"),
+        ("vhost-user,id=n,chardev=c,queues=17", "-netdev vhost-user: queues= must be a number from 1 to 16, not '17'"),
+        ("vhost-user,id=n,chardev=c,vhost=on", "-netdev vhost-user: unknown parameter 'vhost'"),
         ("tap,ifname=t", "-netdev tap: id= is missing"),
         ("tap,id=n", "-netdev tap: ifname=, fd=, fds= or path= is missing"),
         ("tap,id=n,ifname=abcdefghijklmnop", "-netdev tap: ifname= must be the name of a network interface, of at most 15 bytes, not 'abcdefghijklmnop'"),

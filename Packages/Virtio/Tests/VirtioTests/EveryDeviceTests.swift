@@ -11,7 +11,7 @@ import Testing
 @Suite struct EveryDeviceTests {
     enum Kind: CaseIterable {
         case disk, diskOfFourQueues, emptyDisk, network, emptyNetwork, streamNetwork, vhostNetwork, console, entropy, balloon,
-            vsock, socketVsock, share, memory, persistentMemory
+            vsock, socketVsock, share, memory, persistentMemory, foreignDisk, trackedDisk, foreignNetwork
 
         /// Queues that the device takes from as soon as the driver is ready.
         var servedQueues: [Int] {
@@ -23,10 +23,12 @@ import Testing
             case .console: [1, 3, 5]
             case .balloon: [0, 1, 2, 3]
             // The control queue stays here.
-            case .vhostNetwork: [2]
+            case .vhostNetwork, .foreignNetwork: [2]
             // The receive queue is taken from when there is something to say.
             case .socketVsock: [1]
-            case .vsock, .share: []
+            case .vsock, .share, .trackedDisk: []
+            // Descriptors are the back end's to look at.
+            case .foreignDisk: []
             }
         }
     }
@@ -38,11 +40,12 @@ import Testing
         private let loop: EventLoop
         private var keep: [Any] = []
         private var backEnd: FakeBackEnd?
+        private let backEnds = BlockBackEnds()
         private var folder: String?
 
         init(_ kind: Kind) throws {
             loop = try EventLoop()
-            let memory = try DeviceGuest.memory(isShared: kind == .share)
+            let memory = try DeviceGuest.memory(isShared: [.share, .foreignDisk, .trackedDisk, .foreignNetwork].contains(kind))
             switch kind {
             case .disk: guest = try DeviceGuest(device: VirtioBlock(storage: try FakeStorage()), on: memory)
             case .diskOfFourQueues: guest = try DeviceGuest(device: VirtioBlock(storage: try FakeStorage(), options: .init(queueCount: 4)), on: memory)
@@ -64,6 +67,13 @@ import Testing
                 let folder = try VsockGuest.makeFolder()
                 self.folder = folder
                 guest = try DeviceGuest(device: try VirtioVsock.listen(guestCID: 3, path: folder + "/s"), on: memory)
+            case .foreignDisk, .trackedDisk:
+                backEnds.await(.init(protocolFeatures: kind == .trackedDisk ? BlockBackEnds.tracking : BlockBackEnds.protocolFeatures))
+                guest = try DeviceGuest(device: try BlockBackEndFixture.device(backEnds), on: memory)
+            case .foreignNetwork:
+                backEnds.await(.init())
+                let device = try VhostUserNet(try backEnds.dial(), "-netdev n", NetOptions(mac: Frame.own), limits: BlockBackEnds.limits, dial: nil)
+                guest = try DeviceGuest(device: device, on: memory)
             case .share:
                 let (backEnd, socket) = try FakeBackEnd.start()
                 self.backEnd = backEnd

@@ -3,7 +3,7 @@ extension OptionTable {
         let variants = [
             OptionVariant("tap", "tap of the host; needs one of ifname, fd, fds and path", tap),
             OptionVariant("stream", "stream socket to another process, such as passt; needs no privileges", stream),
-            OptionVariant(unsupported: "vhost-user"),
+            OptionVariant("vhost-user", "another program moves the packets; needs -machine mem-share=on", vhostUser),
         ]
         return [option(.netdev, "netdev", .many, .variants(what: "type", variants), "what a network device is connected to")]
     }
@@ -21,6 +21,14 @@ extension OptionTable {
             ParameterSpec("vhostfd", .descriptor, "open descriptor of /dev/vhost-net; needs vhost=on"),
             ParameterSpec("vhostfds", .descriptors, "open descriptors, one for each queue pair; needs vhost=on"),
             ParameterSpec("macnat", .onlyOff),
+        ]
+    }
+
+    private static var vhostUser: [ParameterSpec] {
+        [
+            ParameterSpec("id", .text(OptionLimit.text), required: true),
+            ParameterSpec("chardev", .text(OptionLimit.text), required: true, "id of a -chardev socket with path=, where the program listens"),
+            ParameterSpec("queues", .integer(1...UInt64(VmConfig.maximumQueuePairs)), "queue pairs; default 1"),
         ]
     }
 

@@ -15,6 +15,8 @@ extension VmConfig {
         public enum Backend: Equatable, Sendable {
             case tap(Tap)
             case stream(Stream)
+            /// Another program moves the packets. `chardev`: the id of one that is a unix socket that connects, which nothing else uses.
+            case vhostUser(chardev: String)
         }
 
         /// A tap of the host: found by `interface`, made by opening `path`, or given as open descriptors, one for each queue pair.

@@ -1,7 +1,14 @@
 extension VmConfig.Netdev {
     /// The parameters of `-netdev`.
     init(_ list: ParameterList) throws(CommandLineError) {
-        if list.variant == "stream" { try self.init(stream: list) } else { try self.init(tap: list) }
+        switch list.variant {
+        case "stream": try self.init(stream: list)
+        case "vhost-user":
+            self.init(
+                id: list.text("id") ?? "", queues: list.number("queues").map { Int(clamping: $0) } ?? 1,
+                backend: .vhostUser(chardev: list.text("chardev") ?? ""))
+        default: try self.init(tap: list)
+        }
     }
 
     private init(tap list: ParameterList) throws(CommandLineError) {

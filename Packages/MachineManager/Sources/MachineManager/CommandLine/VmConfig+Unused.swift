@@ -16,6 +16,7 @@ extension VmConfig {
             case .virtioSerial, .virtioBalloon, .vhostVsock, .virtioVsock, .virtioMem, .virtioPmem: break
             }
         }
+        for case .vhostUser(let chardev) in self.netdevs.map(\.backend) { chardevs.append(chardev) }
         var found: [String] = []
         for chardev in self.chardevs where !chardevs.contains(chardev.id) { found.append("-chardev: nothing uses \(quoted(chardev.id))") }
         for drive in self.drives where !drives.contains(drive.id) { found.append("-drive: no -device uses \(quoted(drive.id))") }

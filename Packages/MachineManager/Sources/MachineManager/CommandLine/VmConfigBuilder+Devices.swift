@@ -2,6 +2,7 @@
 extension VmConfigBuilder {
     mutating func makeDevices() throws(CommandLineError) {
         var names = DeviceNames()
+        for list in vhostUserNetdevs { netdevChardevs.append(try takeBackEnd(list)) }
         for list in devices { try names.take(given: list) }
         let maximumPorts = try virtioSerialPorts()
         for list in devices {
@@ -147,7 +148,7 @@ extension VmConfigBuilder {
             if config.serial?.id == id { throw list.invalid("chardev \(quoted(id)) is used by -serial") }
             throw list.invalid("there is no -chardev with id \(quoted(id))")
         }
-        guard !config.devices.contains(where: { $0.chardev == id }) else {
+        guard !netdevChardevs.contains(id), !config.devices.contains(where: { $0.chardev == id }) else {
             throw list.invalid("chardev \(quoted(id)) is used by two devices")
         }
         return index
@@ -227,6 +228,7 @@ extension VmConfig.Netdev {
         switch backend {
         case .tap(let tap): tap.descriptors + tap.vhostDescriptors
         case .stream(let stream): if case .descriptor(let descriptor) = stream.address { [descriptor] } else { [] }
+        case .vhostUser: []
         }
     }
 }

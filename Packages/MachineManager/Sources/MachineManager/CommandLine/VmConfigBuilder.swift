@@ -4,6 +4,10 @@
 struct VmConfigBuilder {
     var config = VmConfig(kernel: "")
     var devices: [ParameterList] = []
+    /// Those whose chardevs must be looked at.
+    var vhostUserNetdevs: [ParameterList] = []
+    /// Chardevs that netdevs have.
+    var netdevChardevs: [String] = []
     var serial: Serial?
     var monitor: ParameterList?
     var monitorIOThreads: [ParameterList] = []
@@ -123,6 +127,7 @@ extension VmConfigBuilder {
         let netdev = try VmConfig.Netdev(list)
         try list.checkNew(netdev.id, among: config.netdevs.map(\.id))
         config.netdevs.append(netdev)
+        if list.variant == "vhost-user" { vhostUserNetdevs.append(list) }
     }
 
     private mutating func addChardev(_ list: ParameterList) throws(CommandLineError) {

@@ -110,12 +110,16 @@ extension VhostUser {
             relayRings = made
             self.session?.relayRings = made
         }
+        let table: VhostUserMessage
+        do throws(VhostUserError) { table = try VhostUserMemory.table(pieces) } catch { return abandon(error) }
+        // As in `VhostKernel`: whoever serves the rings trusts these numbers.
+        for ring in session.rings {
+            do throws(QueueFault) { _ = try VhostRing(ring.configuration, memory: driver.memory) } catch { return abandon(.brokenRing) }
+        }
         do throws(Errno) { try gate.add(errorEvent.raw) } catch { throw .socket(error) }
-        try connection.send(try VhostUserMemory.table(pieces))
+        try connection.send(table)
         let call = session.relays.isEmpty ? driver.interrupt.delegateUsedBuffers() ?? callEvent.raw : callEvent.raw
         for (place, ring) in session.rings.enumerated() {
-            // As in `VhostKernel`: whoever serves the ring trusts these numbers.
-            do throws(QueueFault) { _ = try VhostRing(ring.configuration, memory: driver.memory) } catch { throw .brokenRing }
             let relay = session.relays.dropFirst(place).first
             var base: UInt16 = 0
             var kick = driver.notifications[Int(ring.index)].raw
@@ -157,8 +161,17 @@ extension VhostUser {
         }
     }
 
-    /// After `enabledRings` has changed, and at the start.
-    func enableRings() throws(VhostUserError) {
+    /// The first `count` rings move something from now on.
+    func setEnabledRings(_ count: Int) {
+        guard count != enabledRings else { return }
+        enabledRings = count
+        do throws(VhostUserError) { try enableRings() } catch {
+            let control = session?.driver.control
+            if let fault = lose(error) { control?.requestReset(.hostFailure(fault)) }
+        }
+    }
+
+    private func enableRings() throws(VhostUserError) {
         guard let session, let connection, isConnected, offer.hasProtocolFeatures else { return }
         for ring in session.started {
             let isEnabled = Int(ring) < enabledRings
@@ -171,17 +184,19 @@ extension VhostUser {
 
     /// The driver has queued something in a queue that is relayed.
     func serve(queue index: Int) -> ServiceResult {
-        guard let session, let relay = session.relays.first(where: { Int($0.index) == index }) else { return .idle }
-        do throws(QueueFault) { return try relay.serve() ? .again : .idle } catch { return .fault(.needsReset(error)) }
+        guard let relays = session?.relays else { return .idle }
+        for relay in relays where Int(relay.index) == index {
+            do throws(QueueFault) { return try relay.serve() ? .again : .idle } catch { return .fault(.needsReset(error)) }
+        }
+        return .idle
     }
 
     /// The back end says that it has done something.
     func giveBack() throws(VhostUserError) {
-        guard let session else { return }
-        guard !session.relays.isEmpty else { return session.driver.interrupt.raise(VirtioInterrupt.usedBuffer) }
-        var wantsInterrupt = false
-        defer { if wantsInterrupt { session.driver.interrupt.raise(VirtioInterrupt.usedBuffer) } }
-        for relay in session.relays where try relay.collect() { wantsInterrupt = true }
+        guard let interrupt = session?.driver.interrupt, let relays = session?.relays else { return }
+        var wantsInterrupt = relays.isEmpty
+        defer { if wantsInterrupt { interrupt.raise(VirtioInterrupt.usedBuffer) } }
+        for relay in relays where try relay.collect() { wantsInterrupt = true }
     }
 
     // MARK: Loss
@@ -200,7 +215,7 @@ extension VhostUser {
         self.session?.relayRings = nil
     }
 
-    /// The session cannot go on with any back end that may come.
+    /// The session cannot go on with this back end, nor with another: nothing of it has been started.
     func abandon(_ error: VhostUserError) {
         logOnce(error)
         session?.driver.requestReset(.hostFailure(error.errno))

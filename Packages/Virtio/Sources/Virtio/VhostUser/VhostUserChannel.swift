@@ -20,8 +20,11 @@ final class VhostUserChannel {
     /// For an `EventGate`.
     var raw: Int32 { socket.raw }
 
-    /// The back end's end; once.
-    func takeFarEnd() -> OwnedFD? { farEnd.take() }
+    /// The back end's end, until `closeFarEnd`.
+    var farDescriptor: Int32? { farEnd?.raw }
+
+    /// The back end has its end.
+    func closeFarEnd() { farEnd = nil }
 
     /// Takes one message, or a part of it; true when it says that the configuration has changed. A hang-up is the end of the channel, not of the back end:
     /// `.hungUp`.

@@ -1,5 +1,3 @@
-internal import LinuxSys
-
 /// What a device needs of its back end.
 struct VhostUserNeeds {
     /// Counted as GET_QUEUE_NUM counts them: queues, of a network device pairs of queues.
@@ -94,10 +92,11 @@ struct VhostUserHandshake {
             questions += 1
             try connection.send(VhostUserMessage(.getQueueCount))
         }
-        if inUse & VhostUserFeature.backEndChannel != 0, let descriptor = channel?.takeFarEnd() {
+        if inUse & VhostUserFeature.backEndChannel != 0, let channel, let descriptor = channel.farDescriptor {
             var message = VhostUserMessage(.setBackEndChannel)
-            message.attach(descriptor.raw)
+            message.attach(descriptor)
             try connection.send(message)
+            channel.closeFarEnd()
         }
         if inUse & VhostUserFeature.configuration != 0 {
             questions += 1

@@ -88,12 +88,12 @@ class Block(LabCase):
             self.within(bps[1], 2000000)
             self.within(calm[0], 30)
             limits = dict.fromkeys(('bps', 'bps_rd', 'bps_wr', 'iops_rd', 'iops_wr'), 0)
-            client.cmd('block_set_io_throttle', {'id': 'drive1', 'iops': 20, **limits})
+            client.cmd('block_set_io_throttle', id='drive1', iops=20, **limits)
             time.sleep(0.5)
             self.within(rates(5)[0][0], 20)
             self.assertEqual([node['inserted']['iops'] for node in client.cmd('query-block') if node['device'] == 'drive1'], [20])
-            # One request in ten seconds or so: neither the other disks nor QMP wait, nor does a pause.
-            client.cmd('block_set_io_throttle', {'id': 'drive1', 'iops': 1, **limits})
+            # One request a second: neither the other disks nor QMP wait, nor does a pause.
+            client.cmd('block_set_io_throttle', id='drive1', iops=1, **limits)
             began = time.monotonic()
             m.sh('dd if=/dev/vda of=/dev/null bs=64k count=64 skip=64 iflag=direct 2>/dev/null')
             client.cmd('stop')

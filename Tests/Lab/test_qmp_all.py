@@ -32,6 +32,7 @@ class EveryCommand(Session):
             ('blockdev-add', {**node, 'driver': 'raw', 'file': {'driver': 'file', 'filename': image}, 'cache': {'direct': False}}),
             ('device_add', {'id': 'disk', 'driver': 'virtio-blk-mmio', 'addr': '1'}),
             ('query-block', {}), ('query-named-block-nodes', {}), ('query-blockstats', {}), ('query-block-jobs', {}),
+            ('block_set_io_throttle', {'id': 'disk', **dict.fromkeys(('bps', 'bps_rd', 'bps_wr', 'iops_rd', 'iops_wr'), 0), 'iops': 1000, 'iops_max': 2000}),
             ('block-commit', {'device': 'disk'}, 'GenericError'),
             ('blockdev-snapshot-internal-sync', {'device': 'disk', 'name': 'x'}, 'GenericError'),
             ('blockdev-snapshot-delete-internal-sync', {'device': 'disk', 'name': 'x'}, 'GenericError'),

@@ -34,8 +34,9 @@ import Testing
         let program = try Program(try arguments(payload, Self.devices), in: folder)
         #expect(try program.wait().code == 0)
         let bytes = program.outputBytes
-        let words = stride(from: 0, to: bytes.count - 3, by: 4).map { start in (0..<4).reduce(0) { $0 | UInt32(bytes[start + $1]) << (8 * $1) } }
-        #expect(words == [24, 27, 4 << 20, 0, 1, 1 << 30, 64 << 20, 1 << 30, 1, 4 << 20])
+        let words: [UInt32] = stride(from: 0, to: bytes.count - 3, by: 4).map { start in (0..<4).reduce(0) { $0 | UInt32(bytes[start + $1]) << (8 * $1) } }
+        let expected: [UInt32] = [24, 27, 0x40_0000, 0, 1, 0x4000_0000, 0x400_0000, 0x4000_0000, 1, 0x40_0000]
+        #expect(words == expected)
     }
 
     @Test func sizesAreSetAndRead_andWrongOnesRefused() throws {
@@ -59,7 +60,8 @@ import Testing
         #expect(try client.refused("set-viomem", #"{"id":"pmem0","requested-size":0}"#) == "there is nothing with the id 'pmem0'")
         let list = try #require(try client.must("query-memory-devices") as? [QMPClient.Message])
         #expect(list.map { $0["type"] as? String } == ["virtio-mem", "virtio-pmem"])
-        #expect(list.map { ($0["data"] as? QMPClient.Message)?["memaddr"] as? Int } == [4 << 30, 5 << 30])
+        let addresses = list.map { ($0["data"] as? QMPClient.Message)?["memaddr"] as? Int }
+        #expect(addresses == [0x1_0000_0000, 0x1_4000_0000])
         program.signal(SIGTERM)
         #expect(try program.wait().code == 0)
     }

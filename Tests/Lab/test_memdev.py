@@ -95,7 +95,7 @@ class PersistentMemory(LabCase):
         m = self.pmem(path, 'share=on,readonly=on')
         m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
         # What the guest writes goes nowhere, whatever it believes.
-        m.sh('dd if=/dev/urandom of=/dev/pmem0 bs=4k count=64 conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; true')
+        m.sh('dd if=/dev/urandom of=/dev/pmem0 bs=4k count=16 conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; true')
         m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
         m.finish()
         with open(path, 'rb') as file:

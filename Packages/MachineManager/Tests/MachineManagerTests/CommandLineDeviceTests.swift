@@ -93,7 +93,8 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
     }
 
     @Test func vsock_isOneOfTwoKinds() {
-        for (first, second) in [("virtio-vsock-device,path=p", "vhost-vsock-device"), ("vhost-vsock-device", "virtio-vsock-device,path=p"), ("virtio-vsock-device,path=p", "virtio-vsock-device,path=q")] {
+        let socket = "virtio-vsock-device,path=p"
+        for (first, second) in [(socket, "vhost-vsock-device"), ("vhost-vsock-device", socket), (socket, "virtio-vsock-device,path=q")] {
             #expect(deviceMessage(second + ",guest-cid=4", "-device", first + ",guest-cid=3") == "there can be only one")
         }
     }

@@ -72,7 +72,9 @@ extension VirtioVsock {
         case .incomplete: break
         case .wrong: remove(connection)
         case .port(let port, let length):
-            guard StreamIO.receive(connection.socket, into: &bytes, count: length) == length, table.setPorts(of: connection, host: table.takeHostPort(), guest: port) else { return remove(connection) }
+            guard StreamIO.receive(connection.socket, into: &bytes, count: length) == length,
+                table.setPorts(of: connection, host: table.takeHostPort(), guest: port)
+            else { return remove(connection) }
             connection.request(credit: table.takeCredit(), deadline: 0)
             setDeadline(connection, patience)
         }

@@ -146,7 +146,8 @@ public final class VirtioVsock: VirtioDevice {
     /// Nothing is ever in flight: what a socket has taken is the host's.
     public func drain() -> ServiceResult { .idle }
 
-    /// The guest begins anew: connections that it knew are over, for the host too. What it has sent and the host has not read, and programs that wait for a driver, stay.
+    /// The guest begins anew: connections that it knew are over, for the host too. What it sent before it left and the host has not read, and programs that wait for a
+    /// driver, stay.
     public func reset() {
         session = nil
         resets.removeAll()

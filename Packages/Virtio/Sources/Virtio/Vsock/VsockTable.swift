@@ -95,8 +95,8 @@ struct VsockTable {
         return VsockCredit(buffer: buffer)
     }
 
-    /// A port of the host that no connection has. Each time another one: a guest that has not noticed yet that a connection is over must not take the next for it (the class
-    /// of Firecracker PR 5688).
+    /// A port of the host that no connection has. Each time another one: a guest that has not noticed yet that a connection is over must not take the next for it
+    /// (the class of Firecracker PR 5688).
     mutating func takeHostPort() -> UInt32 {
         while true {
             let port = nextHostPort

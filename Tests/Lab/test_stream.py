@@ -4,9 +4,21 @@ import socket
 
 import vm
 from case import LabCase
-from host import NOBODY, Passt
+from host import NOBODY, Passt, Peer, receiving
 
+MIB = 1 << 20
 PORT = 5001
+
+
+def answering(data):
+    """An HTTP server's answer, whatever the question."""
+    def serve(connection):
+        connection.recv(65536)
+        connection.sendall(b'HTTP/1.0 200 OK\r\n\r\n' + data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    return serve
 
 
 class Stream(LabCase):
@@ -23,6 +35,16 @@ class Stream(LabCase):
 
     def bring_up(self, m, passt, mtu):
         m.sh(f'ip link set eth0 mtu {mtu}; ip addr add {passt.guest}/24 dev eth0; ip link set eth0 up; ip route add default via {passt.gateway}')
+
+    def tcp_out(self, m, passt, amount):
+        """To the guest and back over connections that the guest makes. It never closes its side before the other one does: this passt would send the same data for ever."""
+        data = os.urandom(MIB) * (amount // MIB)
+        peer = Peer(answering(data), ('127.0.0.1', 0))
+        m.sh(f'wget -q -O /tmp/data http://{passt.gateway}:{peer.port}/')
+        peer.done()
+        peer = Peer(receiving, ('127.0.0.1', 0))
+        m.sh(f'peer {passt.gateway} {peer.port} </tmp/data; rm /tmp/data')
+        self.assertTrue(peer.done() == data, 'what came back is not what was sent')
 
     def udp(self, m, passt):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -48,4 +70,17 @@ class Stream(LabCase):
         m = self.guest(passt, ordinary=True)
         self.assertEqual(os.stat(f'/proc/{m.process.pid}').st_uid, NOBODY)
         self.udp(m, passt)
+        m.finish()
+
+    def test_passt_that_is_killed_and_started_again_goes_on(self):
+        passt = self.passt()
+        m = self.guest(passt, ',reconnect=1', mtu=1500)
+        self.tcp_out(m, passt, MIB)
+        for _ in range(3):
+            passt.kill()
+            m.sh('while [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.1; done')
+            passt.start()
+            m.sh('while [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.1; done')
+            self.udp(m, passt)
+            self.tcp_out(m, passt, MIB)
         m.finish()

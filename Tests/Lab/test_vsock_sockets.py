@@ -13,6 +13,14 @@ from vm import HANG
 OPTIONS = ['-device', 'virtio-vsock-device,id=vsock0,guest-cid=3,path={dir}/vsock']
 
 
+def exactly(connection, count):
+    """The next count bytes, fewer at the end. A socket with a timeout does not wait for all by itself."""
+    data = bytearray()
+    while len(data) < count and (part := connection.recv(count - len(data))):
+        data += part
+    return data
+
+
 class Program:
     """A program of the host that is connected to a port of the guest."""
 
@@ -44,7 +52,7 @@ class Program:
         with self.socket:
             for number, block in enumerate(blocks()):
                 after(number)
-                same = same and self.socket.recv(len(block), socket.MSG_WAITALL) == block
+                same = same and exactly(self.socket, len(block)) == block
             same = same and self.socket.recv(1) == b''
         sender.join(HANG)
         return same
@@ -112,7 +120,7 @@ class SocketVsock(LabCase):
         m.finish()
         self.assertFalse(os.path.exists(path))
 
-    def test_a_thousand_connections_and_256_mib_each_way(self):
+    def test_a_thousand_connections_and_64_mib_each_way(self):
         m, path = self.machine()
         m.sh('(peer echo 1026 &)')
         Program(path, 1026).socket.close()
@@ -139,8 +147,8 @@ class SocketVsock(LabCase):
 
         blocks = [random.randbytes(1 << 20) for _ in range(8)]
         def slowly(number): # a program that does not read for a while: the guest waits
-            if number in (20, 200):
+            if number in (20, 50):
                 time.sleep(1)
                 m.measure()
-        self.assertTrue(Program(path, 1026).echoed(lambda: (blocks[n % 8][n:] + blocks[n % 8][:n] for n in range(256)), slowly))
+        self.assertTrue(Program(path, 1026).echoed(lambda: (blocks[n % 8][n:] + blocks[n % 8][:n] for n in range(64)), slowly))
         m.finish()

@@ -120,7 +120,7 @@ class SocketVsock(LabCase):
         m.finish()
         self.assertFalse(os.path.exists(path))
 
-    def test_a_thousand_connections_and_64_mib_each_way(self):
+    def test_a_thousand_connections_and_256_mib_each_way(self):
         m, path = self.machine()
         m.sh('(peer echo 1026 &)')
         Program(path, 1026).socket.close()
@@ -150,5 +150,5 @@ class SocketVsock(LabCase):
             if number in (20, 50):
                 time.sleep(1)
                 m.measure()
-        self.assertTrue(Program(path, 1026).echoed(lambda: (blocks[n % 8][n:] + blocks[n % 8][:n] for n in range(64)), slowly))
+        self.assertTrue(Program(path, 1026).echoed(lambda: (blocks[n % 8][n:] + blocks[n % 8][:n] for n in range(256)), slowly))
         m.finish()

@@ -1,12 +1,15 @@
 """Network without privileges: passt behind -netdev stream, each run by an ordinary user, under Debian's kernel."""
+import hashlib
 import os
 import socket
 
 import vm
 from case import LabCase
 from host import NOBODY, Passt, Peer, receiving
+from kata import QMP
 
 MIB = 1 << 20
+AMOUNT = 64 * MIB
 PORT = 5001
 
 
@@ -46,6 +49,24 @@ class Stream(LabCase):
         m.sh(f'peer {passt.gateway} {peer.port} </tmp/data; rm /tmp/data')
         self.assertTrue(peer.done() == data, 'what came back is not what was sent')
 
+    def tcp_in(self, m, amount):
+        """To the guest and, as a sum, back, over a connection that this machine makes."""
+        data = os.urandom(MIB) * (amount // MIB)
+        m.sh(f'mkfifo /tmp/open; (nc -l -p {PORT} <>/tmp/open >/tmp/data; sha256sum </tmp/data >/tmp/sum) & :')
+        with self.connected(m) as s:
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            m.sh('while [ ! -s /tmp/sum ]; do sleep 0.1; done')
+        self.assertEqual(m.sh('cat /tmp/sum').split()[0], hashlib.sha256(data).hexdigest())
+        m.sh('rm /tmp/data /tmp/sum /tmp/open')
+
+    def connected(self, m):
+        """Only when the guest listens: passt takes a connection before it knows whether the guest does."""
+        m.sh(f"while ! netstat -ltn | grep -q ':{PORT} '; do sleep 0.1; done")
+        s = socket.create_connection(('127.0.0.1', PORT), vm.HANG)
+        s.settimeout(vm.HANG)
+        return s
+
     def udp(self, m, passt):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(vm.HANG)
@@ -64,12 +85,16 @@ class Stream(LabCase):
             self.assertEqual(s.recv(100), b'pong\n')
             self.assertEqual(m.sh('cat /tmp/asked; rm /tmp/asked'), 'ping')
 
-    def test_ordinary_user_has_udp_both_ways_through_passt(self):
+    def test_ordinary_user_has_tcp_and_udp_both_ways_through_passt(self):
         os.chmod('/dev/kvm', 0o666)
         passt = self.passt()
         m = self.guest(passt, ordinary=True)
         self.assertEqual(os.stat(f'/proc/{m.process.pid}').st_uid, NOBODY)
         self.udp(m, passt)
+        self.tcp_out(m, passt, AMOUNT)
+        self.tcp_in(m, 16 * MIB)
+        m.sh('ip link set eth0 mtu 1500')
+        self.tcp_out(m, passt, 4 * MIB)
         m.finish()
 
     def test_passt_that_is_killed_and_started_again_goes_on(self):
@@ -83,4 +108,25 @@ class Stream(LabCase):
             m.sh('while [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.1; done')
             self.udp(m, passt)
             self.tcp_out(m, passt, MIB)
+        m.finish()
+
+    def test_stream_is_plugged_and_unplugged_by_qmp(self):
+        if vm.QEMU:
+            self.skipTest("QEMU's microvm has no slots")
+        passt = self.passt()
+        m = self.stock()
+        client = QMP(m)
+        for i in range(3):
+            client.execute('netdev_add', type='stream', id='net', addr={'type': 'unix', 'path': passt.path}, server=False)
+            client.wait_for_event('NETDEV_STREAM_CONNECTED')
+            client.execute('device_add', id='net', driver='virtio-net-mmio', addr='0')
+            m.sh('while [ $(cat /sys/class/net/eth0/carrier 2>/dev/null || echo 0) = 0 ]; do ip link set eth0 up; sleep 0.1; done')
+            if i == 0:
+                self.bring_up(m, passt, 1500)
+            self.udp(m, passt)
+            self.tcp_out(m, passt, 2 * MIB)
+            client.execute('device_del', id='net')
+            client.wait_for_event('DEVICE_DELETED', device='net')
+            client.execute('netdev_del', id='net')
+        client.close()
         m.finish()

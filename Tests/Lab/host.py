@@ -50,6 +50,12 @@ def as_nobody():
     return ['setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', '--inh-caps=-all', '--bounding-set=-all', '--no-new-privs']
 
 
+def listens(path):
+    """Whether the kernel's list has the socket as one that listens (__SO_ACCEPTCON)."""
+    with open('/proc/net/unix', encoding='utf-8') as sockets:
+        return any(line.split()[3] == '00010000' and line.split()[-1] == path for line in sockets)
+
+
 class Passt:
     """Debian's passt, run by an ordinary user, on a socket in directory. The guest reaches this machine's loopback as gateway; what comes to port goes to the guest."""
 
@@ -71,15 +77,10 @@ class Passt:
              '-t', str(self.port), '-u', str(self.port)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + HANG
         while True:
-            if self.listens(): # without a connection: passt has one client
+            if listens(self.path): # without a connection: passt has one client
                 return
             assert self.process.poll() is None and time.monotonic() < deadline, f'passt: {self.process.stdout.read()}'
             time.sleep(0.05)
-
-    def listens(self):
-        """Whether the kernel's list has the socket as one that listens (__SO_ACCEPTCON)."""
-        with open('/proc/net/unix', encoding='utf-8') as sockets:
-            return any(line.split()[3] == '00010000' and line.split()[-1] == self.path for line in sockets)
 
     def kill(self):
         self.process.kill()
@@ -213,6 +214,36 @@ class StorageDaemon:
         self.process.kill()
         self.process.communicate()
         os.remove(self.path + '.qmp')
+
+    def close(self):
+        if self.process.poll() is None:
+            self.kill()
+
+
+class Switch:
+    """DPDK's testpmd on socket path, a vhost-user network that answers ARP and ping of any address; kill() and start() as often as wished.
+
+    It polls without a pause, so it gets the time that nobody else wants.
+    """
+
+    def __init__(self, path):
+        self.path, self.process = path, None
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ['chrt', '-i', '0', 'dpdk-testpmd', '--no-huge', '--no-shconf', '--no-telemetry', '--no-pci', '-m', '128', '--lcores', '0@0,1@0',
+             '--vdev', f'net_vhost0,iface={self.path},queues=1', '--', '--forward-mode=icmpecho', '--auto-start', '--total-num-mbufs=2048'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) # it ends with its standard input
+        deadline = time.monotonic() + HANG
+        while not listens(self.path):
+            assert self.process.poll() is None and time.monotonic() < deadline, f'testpmd: {self.process.stdout.read()}'
+            time.sleep(0.05)
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+        os.remove(self.path)
 
     def close(self):
         if self.process.poll() is None:

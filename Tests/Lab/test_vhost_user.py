@@ -1,11 +1,11 @@
-"""A disk that qemu-storage-daemon serves under Debian's kernel."""
+"""A disk that qemu-storage-daemon serves, and a network that DPDK serves, under Debian's kernel."""
 import hashlib
 import os
 import subprocess
 import time
 
 from case import LabCase
-from host import StorageDaemon
+from host import StorageDaemon, Switch, ping
 from vm import fsck
 
 DISK = '/dev/vde' # after the four slots
@@ -84,4 +84,34 @@ class VhostUserBlock(LabCase):
         m.wait_for('^dd ended')
         # At the end nobody is there.
         daemon.kill()
+        m.finish()
+
+
+class VhostUserNetwork(LabCase):
+    def carrier(self, m, expected):
+        """Waits until the guest's link is so."""
+        m.sh(f'until [ "$(cat /sys/class/net/{self.name}/carrier)" = {expected} ]; do sleep 0.1; done')
+
+    def test_link_follows_the_switch_that_is_killed_and_comes_back(self):
+        switch = Switch(os.path.join(self.dir, 'switch.sock'))
+        self.addCleanup(switch.close)
+        mac = '52:54:00:79:00:02'
+        m = self.stock(share=True, options=['-chardev', f'socket,id=c,path={switch.path}', '-netdev', 'vhost-user,id=n,chardev=c',
+                                            '-device', f'virtio-net-device,netdev=n,id=net,mac={mac}'])
+        self.name = m.sh(f'cd /sys/class/net; grep -l {mac} */address').split('/')[0]
+        m.sh(f'ip addr add 10.79.0.2/24 dev {self.name}; ip link set {self.name} up')
+        self.carrier(m, 1)
+        self.assertIn('3 packets received', m.sh(ping('10.79.0.1', 3)))
+        for _ in range(2):
+            switch.kill()
+            self.carrier(m, 0)
+            switch.start()
+            self.carrier(m, 1)
+            self.assertIn('3 packets received', m.sh(ping('10.79.0.1', 3)))
+        with m.client() as client:
+            client.cmd('netlink_set', id='n', up=False)
+            self.carrier(m, 0)
+            client.cmd('netlink_set', id='n', up=True)
+            self.carrier(m, 1)
+        self.assertIn('3 packets received', m.sh(ping('10.79.0.1', 3)))
         m.finish()

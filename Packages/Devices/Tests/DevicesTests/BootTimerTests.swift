@@ -55,4 +55,19 @@ import Testing
         // The line status register: the transmitter is empty.
         #expect(ports.read(at: 0x3fd, size: 1) == (isSerialFirst == nil ? nil : 0x60))
     }
+
+    /// As on aarch64, in front of what else is there.
+    @Test func word_countsByItsLowestByte() throws {
+        let memory = AddressSpace(name: "memory", size: 1 << 40)
+        try memory.root.add(.io(name: "uart", size: 0x1000, ops: I8042(reset: {})), at: 0x0900_0000)
+        try timer.attach(toMemory: memory.root)
+        time.set(3)
+        #expect(memory.write(at: 0x0900_0f01, size: 1, value: 1))
+        #expect(timer.marks == BootTimer.Marks())
+        #expect(memory.write(at: 0x0900_0f00, size: 4, value: 0xffff_ff01))
+        time.set(4)
+        #expect(memory.write(at: 0x0900_0f00, size: 4, value: 2))
+        #expect(timer.marks == BootTimer.Marks(kernel: 3, initialProcess: 4))
+        #expect(memory.read(at: 0x0900_0f00, size: 4) == 2)
+    }
 }

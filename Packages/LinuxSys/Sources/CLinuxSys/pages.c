@@ -31,7 +31,7 @@ void sys_prepare_program_memory(void) {
     mallopt(M_ARENA_MAX, 1);
 }
 
-// From the build's commit.o: what lies behind it is code that nothing is known to use (Scripts/function-order).
+// From the build's commit.o: what lies behind it is code of which each machine uses some, or none (Scripts/function-order).
 extern const char program_rare_code[] __attribute__((weak, visibility("hidden")));
 extern const char etext[] __attribute__((weak, visibility("hidden")));
 

@@ -88,10 +88,7 @@ enum Program {
         }
         try isRunning()
         ProgramMemory.releaseStartupPages()
-        loop.after(nanoseconds: settling) {
-            ProgramMemory.limitFaultAround()
-            ProgramMemory.releaseStartupPages()
-        }
+        loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()
         machine.shutDown()
         qmp.flush(nanoseconds: farewell)

@@ -5,6 +5,7 @@ internal import MachineManager
 // A start, step by step: see ARCHITECTURE.md.
 ProgramStart.note()
 ProgramMemory.prepare()
+ProgramMemory.limitFaultAround()
 StandardStreams.openMissing()
 InheritedDescriptors.capture()
 guard let words = ProcessEnvironment.arguments else {

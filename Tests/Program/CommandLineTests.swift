@@ -76,7 +76,7 @@ import Testing
 
     @Test func options_unknownUnsupportedOrWrong() throws {
         try refuses(["-kernel", kernel, "-bogus"], "unknown option '-bogus'")
-        try refuses(["-kernel", kernel, "-numa", "node,nodeid=0"], "-numa: not supported yet")
+        try refuses(["-kernel", kernel, "-smbios", "type=0"], "-smbios: not supported yet")
         try refuses(["-kernel", kernel, "-netdev", "tap,id=n"], "-netdev tap: ifname=, fd=, fds= or path= is missing")
         try refuses(["-kernel", kernel, "-smp", "300"], "-smp: cpus= must be a number from 1 to 254, not '300'")
         try refuses(["-kernel", kernel, "-qmp", "unix:second,server,nowait"], "-qmp: given more than once")

@@ -87,6 +87,7 @@ enum Program {
             try Trace.scope(.machineStart) { () throws(MachineError) in try machine.start() }
         }
         try isRunning()
+        ProgramMemory.limitFaultAround()
         ProgramMemory.releaseStartupPages()
         loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()

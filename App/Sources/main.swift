@@ -5,7 +5,6 @@ internal import MachineManager
 // A start, step by step: see ARCHITECTURE.md.
 ProgramStart.note()
 ProgramMemory.prepare()
-ProgramMemory.limitFaultAround()
 StandardStreams.openMissing()
 InheritedDescriptors.capture()
 guard let words = ProcessEnvironment.arguments else {

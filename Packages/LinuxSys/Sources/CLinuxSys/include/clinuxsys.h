@@ -120,7 +120,7 @@ void sys_thread_set_name(const char *name);
 
 // Makes constants read-only and the heap one: see ProgramMemory. Once, first of all.
 void sys_prepare_program_memory(void);
-// Has the kernel map little around each page of rarely used code: see ProgramMemory. Once, at the start.
+// Has the kernel map little around each page of rarely used code: see ProgramMemory. Once, when the guest runs.
 void sys_limit_fault_around(void);
 // Gives back the program's own code and constants that start-up has touched, and free heap pages: see ProgramMemory.
 void sys_release_program_pages(void);

@@ -15,7 +15,6 @@ let package = Package(
     products: [
         .library(name: "Boot", targets: ["Boot"]),
         .library(name: "BootX86", targets: ["BootX86"]),
-        .library(name: "FDT", targets: ["FDT"]),
     ],
     dependencies: [
         .package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../CPU"),
@@ -30,8 +29,6 @@ let package = Package(
             swiftSettings: strict),
         // Pure data: what x86 kernels and tables look like in bytes. Depends on nothing, compiles on every host.
         .target(name: "BootX86", swiftSettings: strict),
-        .systemLibrary(name: "CFDT", pkgConfig: nil, providers: [.apt(["libfdt-dev"])]),
-        .target(name: "FDT", dependencies: ["CFDT"], swiftSettings: strict),
         // Kernels of a few KiB, built by the tests of both targets.
         .target(name: "BootTestSupport", path: "Tests/BootTestSupport", swiftSettings: tests),
         .testTarget(
@@ -42,5 +39,4 @@ let package = Package(
             ],
             swiftSettings: tests),
         .testTarget(name: "BootX86Tests", dependencies: ["BootX86", "BootTestSupport"], swiftSettings: tests),
-        .testTarget(name: "FDTTests", dependencies: ["FDT"], swiftSettings: tests),
     ])

@@ -64,6 +64,8 @@ public protocol VirtualCPU: AnyObject, Sendable {
 
     /// The x86 registers; nil on other architectures.
     var x86: (any X86VirtualCPU)? { get }
+    /// The aarch64 registers; nil on other architectures.
+    var aarch64: (any AArch64VirtualCPU)? { get }
 
     /// What the hypervisor counts for the vCPU, also while it runs; empty when it counts nothing. Any thread.
     func statistics() -> [HypervisorStatistic]
@@ -73,5 +75,7 @@ public protocol VirtualCPU: AnyObject, Sendable {
 }
 
 extension VirtualCPU {
+    public var x86: (any X86VirtualCPU)? { nil }
+    public var aarch64: (any AArch64VirtualCPU)? { nil }
     public func statistics() -> [HypervisorStatistic] { [] }
 }

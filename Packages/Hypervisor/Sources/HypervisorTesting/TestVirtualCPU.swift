@@ -25,16 +25,22 @@ public final class TestVirtualCPU: VirtualCPU, @unchecked Sendable {
         var mmioAnswers: [UInt64] = []
         var mp = MPState.runnable
         var x86 = TestX86State()
+        var aarch64 = TestAArch64State()
         var statistics: [HypervisorStatistic] = []
     }
 
     public let id: UInt32
     let state: Mutex<State>
+    let log: TestLog?
     // SAFETY: one byte that lives as long as this object; a signal handler on the running thread may set it.
     private let immediateExit: UnsafeMutablePointer<UInt8>
 
-    public init(id: UInt32, script: [Step] = []) {
+    public convenience init(id: UInt32, script: [Step] = []) { self.init(id: id, script: script, log: nil) }
+
+    /// `log`: the machine's, which learns what the vCPU was told.
+    init(id: UInt32, script: [Step], log: TestLog?) {
         self.id = id
+        self.log = log
         state = Mutex(State(script: script))
         unsafe immediateExit = .allocate(capacity: 1)
         unsafe immediateExit.initialize(to: 0)
@@ -90,6 +96,7 @@ public final class TestVirtualCPU: VirtualCPU, @unchecked Sendable {
     public func setMPState(_ state: MPState) throws(HypervisorError) { self.state.withLock { $0.mp = state } }
     public func mpState() throws(HypervisorError) -> MPState { state.withLock { $0.mp } }
     public var x86: (any X86VirtualCPU)? { self }
+    public var aarch64: (any AArch64VirtualCPU)? { self }
     public func diagnosis() -> String { "" }
 
     public func statistics() -> [HypervisorStatistic] { state.withLock { $0.statistics } }

@@ -5,26 +5,34 @@ internal import Synchronization
 
 /// A virtual machine without a kernel behind it: records what it is told. Any thread.
 public final class TestVirtualMachine: VirtualMachine {
-    private struct State {
+    struct State {
         var hasIRQChip = false
+        var aarch64 = TestAArch64Machine()
         var lines: [TestInterruptLine] = []
         var vcpus: [TestVirtualCPU] = []
         var scripts: [UInt32: [TestVirtualCPU.Step]] = [:]
         var statistics: [HypervisorStatistic] = []
     }
 
-    private let state = Mutex(State())
+    let state = Mutex(State())
+    let log = TestLog()
     /// What the memory space's listener was told.
     public let memory = TestListener()
     /// What the port space's listener was told.
     public let ports = TestListener()
 
     private let hasEvents: Bool
+    private let interruptLines: UInt32
 
-    /// `hasEvents`: the interrupt lines have an eventfd, as KVM's have.
-    public init(hasEvents: Bool = false) { self.hasEvents = hasEvents }
+    /// `hasEvents`: the interrupt lines have an eventfd, as KVM's have. `interruptLines`: how many inputs the interrupt controller has, until
+    /// `createGIC` gives another number.
+    public init(hasEvents: Bool = false, interruptLines: UInt32 = 24) { (self.hasEvents, self.interruptLines) = (hasEvents, interruptLines) }
+
+    /// What was asked of the machine and its vCPUs, in order.
+    public var calls: [TestCall] { log.calls }
 
     public func createIRQChip() throws(HypervisorError) {
+        log.add(.irqChip)
         let early = state.withLock { state in
             defer { state.hasIRQChip = true }
             return !state.hasIRQChip && state.vcpus.isEmpty
@@ -33,17 +41,22 @@ public final class TestVirtualMachine: VirtualMachine {
     }
 
     public func makeInterruptLine(gsi: UInt32) throws(HypervisorError) -> any InterruptLine {
-        guard gsi < 24 else { throw .noSuchInterruptLine(gsi: gsi, limit: 24) }
+        let limit = state.withLock { state in state.aarch64.gic.map { $0.lines > 32 ? $0.lines &- 32 : 0 } } ?? interruptLines
+        guard gsi < limit else { throw .noSuchInterruptLine(gsi: gsi, limit: limit) }
+        log.add(.interruptLine(gsi: gsi))
         let line = TestInterruptLine(gsi: gsi, hasEvent: hasEvents)
         state.withLock { $0.lines.append(line) }
         return line
     }
 
+    public var aarch64: (any AArch64VirtualMachine)? { self }
+
     public func memoryListener() -> any AddressSpaceListener { memory }
     public func portListener() -> any AddressSpaceListener { ports }
 
     public func createVCPU(id: UInt32) throws(HypervisorError) -> any VirtualCPU {
-        let vcpu = TestVirtualCPU(id: id, script: state.withLock { $0.scripts[id] ?? [] })
+        log.add(.createVCPU(id: id))
+        let vcpu = TestVirtualCPU(id: id, script: state.withLock { $0.scripts[id] ?? [] }, log: log)
         state.withLock { $0.vcpus.append(vcpu) }
         return vcpu
     }

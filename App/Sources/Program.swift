@@ -60,7 +60,7 @@ enum Program {
         case .microvm:
             let hypervisor = try lift(ProgramError.hypervisor) { () throws(HypervisorError) in try KVM.open().createVirtualMachine() }
             return try lift(ProgramError.machine) { () throws(MachineError) in
-                let machine = try MicroVM(config, hypervisor: hypervisor, loop: loop)
+                let machine = MicroVM(config, hypervisor: hypervisor, loop: loop)
                 try Trace.scope(.machineRealize) { () throws(MachineError) in try machine.realize() }
                 return machine
             }

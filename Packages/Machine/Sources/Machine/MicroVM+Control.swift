@@ -5,6 +5,8 @@ internal import Virtio
 
 /// What QMP asks for. The event loop's thread.
 extension MicroVM: MachineControl {
+    public var architecture: GuestArchitecture { type(of: platform).architecture }
+
     public func status() -> VMState { state.state }
 
     /// All vCPUs are asked before any is waited for, so that pausing takes as long as the slowest. Then requests in flight are finished: a paused machine's

@@ -1,5 +1,4 @@
 internal import AddressSpace
-internal import Hypervisor
 internal import LinuxSys
 public import MachineManager
 internal import Virtio
@@ -44,10 +43,9 @@ struct SizeReport {
 
 extension MicroVM {
     /// Before any device that maps guest memory by itself. Persistent memory is in the guest's address space from here on, plugged memory comes later.
-    func realizeMemoryDevices(on cpu: any VirtualCPU) throws(MachineError) {
+    func realizeMemoryDevices() throws(MachineError) {
         let devices = config.devices.filter { $0.memdev != nil }
         guard !devices.isEmpty else { return }
-        let limit = try lift(MachineError.hypervisor) { () throws(HypervisorError) in try HostPlatform.physicalAddressLimit(of: cpu) }
         var made: [(device: VmConfig.Device, backend: VmConfig.MemoryBackend, memory: HostMemory)] = []
         for device in devices {
             // The parser has checked that it exists.
@@ -59,9 +57,9 @@ extension MicroVM {
         }
         let requests = made.map { $0.device.placement(of: $0.memory) }
         let ramEnd = memory.memory.ramRanges().last.map { $0.base &+ $0.size } ?? 0
-        let start = HostPlatform.memoryDeviceStart(ramEnd: ramEnd)
+        let window = try platform.memoryDeviceWindow(ramEnd: ramEnd)
         let places = try lift(MachineError.memoryPlacement) { () throws(MemoryPlacementError) in
-            try MemoryDevicePlacement.place(requests, in: min(start, limit)..<limit)
+            try MemoryDevicePlacement.place(requests, in: window)
         }
         for ((device, backend, part), base) in zip(made, places) {
             if case .virtioPmem = device { try show(part, at: base, of: device.id, readOnly: backend.isReadOnly) }

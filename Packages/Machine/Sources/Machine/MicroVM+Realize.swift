@@ -11,13 +11,14 @@ extension MicroVM {
         guard !isRealized else { throw .wrongState }
         isRealized = true
         try realizeMemory()
-        try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.createIRQChip() }
+        try platform.prepare()
         let topology = try lift(MachineError.topology) { () throws(CPUTopologyError) in try CPUTopology(config.processors) }
         try realizeVCPUs(topology)
+        try realizeMemoryDevices()
         try platform.realizeFixedDevices { [weak self] reason in self?.guestRequestedEnd(reason) }
         try realizeDevices()
-        let registers = try Trace.scope(.bootLoad, config.boot.kernel) { () throws(MachineError) in try platform.loadGuest(config, topology: topology) }
-        for vcpu in vcpus { vcpu.prepare(registers) }
+        let reset = try Trace.scope(.bootLoad, config.boot.kernel) { () throws(MachineError) in try platform.loadGuest(topology: topology) }
+        for vcpu in vcpus { vcpu.prepare(reset) }
     }
 
     /// RAM is one lazy mapping, or one for each node; regions show its parts where the platform wants them. The listener hands them to the hypervisor.
@@ -27,7 +28,7 @@ extension MicroVM {
         try lift({ MachineError.memory(size: size, $0) }) { () throws(AddressSpaceError) in
             try memory.addListener(hypervisor.memoryListener())
             try memory.transaction { () throws(AddressSpaceError) in
-                for part in HostPlatform.ramParts(sizes: memories.map(\.size)) {
+                for part in platform.ramParts(sizes: memories.map(\.size)) {
                     let region = try Region.ram(name: part.name, size: part.size, memory: memories[part.memory], memoryOffset: part.offset)
                     try memory.root.add(region, at: part.base)
                 }
@@ -40,15 +41,15 @@ extension MicroVM {
         vcpus.reserveCapacity(topology.cpus)
         for index in 0..<topology.cpus {
             let virtualCPU = try lift(MachineError.hypervisor) { () throws(HypervisorError) in
-                try hypervisor.createVCPU(id: HostPlatform.hardwareID(of: index, in: topology))
+                try hypervisor.createVCPU(id: platform.hardwareID(of: index, in: topology))
             }
-            // As soon as somebody can say how far physical addresses reach.
-            if index == 0 { try realizeMemoryDevices(on: virtualCPU) }
+            try platform.initialize(virtualCPU, index: index)
             vcpus.append(
                 VCPU(
                     id: index, virtualCPU: virtualCPU, ports: platform.ports, memory: memory, topology: topology,
                     onExit: { [weak self] id, reason in self?.vcpuStopped(id, reason) }))
         }
+        try platform.completeVCPUs()
     }
 }
 

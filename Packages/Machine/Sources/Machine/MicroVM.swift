@@ -16,7 +16,7 @@ public final class MicroVM: @unchecked Sendable {
     let hypervisor: any VirtualMachine
     /// Guest physical memory and MMIO.
     let memory: AddressSpace
-    let platform: HostPlatform
+    let platform: any MachinePlatform
 
     // SAFETY of @unchecked Sendable: what follows is written on the loop's thread only, before vCPU threads start or after they have ended; `vcpus` is
     // read by vCPU threads in between.
@@ -44,14 +44,19 @@ public final class MicroVM: @unchecked Sendable {
     private let ending = Mutex<ShutdownReason?>(nil)
 
     /// Step 2 of a start: address spaces, a bus with all interrupts free, no device.
-    public init(_ config: VmConfig, hypervisor: any VirtualMachine, loop: EventLoop) throws(MachineError) {
+    public convenience init(_ config: VmConfig, hypervisor: any VirtualMachine, loop: EventLoop) {
+        self.init(config, hypervisor: hypervisor, loop: loop, platform: HostPlatform.self)
+    }
+
+    /// With the platform of another architecture than the host's only a hypervisor that runs nothing gets along.
+    init(_ config: VmConfig, hypervisor: any VirtualMachine, loop: EventLoop, platform: any MachinePlatform.Type) {
         self.config = config
         self.hypervisor = hypervisor
         self.loop = loop
         chardevTable = Chardevs(config)
         // 52 bits is as far as physical addresses reach on either architecture.
         memory = AddressSpace(name: "memory", size: 1 << 52)
-        platform = HostPlatform(memory: memory, hypervisor: hypervisor, loop: loop)
+        self.platform = platform.init(config, memory: memory, hypervisor: hypervisor, loop: loop)
     }
 
     /// The guest's RAM, for loaders and tools beside the machine's own. Any thread.

@@ -36,7 +36,7 @@ import Testing
         ([64, 64, 64], [(0, 64, 0, 0), (64, 64, 1, 0), (128, 64, 2, 0)]),
     ] as [([UInt64], [(Int, Int, Int, Int)])])
     func nodesFollowEachOther_acrossTheGap(_ sizes: [UInt64], _ expected: [(Int, Int, Int, Int)]) {
-        let parts = HostPlatform.ramParts(sizes: sizes.map { $0 * Self.mib })
+        let parts = X86MemoryMap.ramParts(sizes: sizes.map { $0 * Self.mib })
         #expect(parts.map { (Int($0.base / Self.mib), Int($0.size / Self.mib), $0.memory, Int($0.offset / Self.mib)) }.elementsEqual(expected, by: ==))
     }
 
@@ -50,7 +50,7 @@ import Testing
             }
             let total = max(sizes.reduce(0, +), X86MemoryLayout.minimumRAM)
             let whole = sizes.reduce(0, +) == total ? sizes : [total]
-            let parts = HostPlatform.ramParts(sizes: whole)
+            let parts = X86MemoryMap.ramParts(sizes: whole)
             for (index, size) in whole.enumerated() {
                 let own = parts.filter { $0.memory == index }
                 #expect((1...2).contains(own.count) && own[0].offset == 0 && own.reduce(0) { $0 + $1.size } == size, "\(sizes)")

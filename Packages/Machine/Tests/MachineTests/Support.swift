@@ -49,7 +49,7 @@ final class Fixture {
     }
 
     func machine(realized: Bool = true) throws -> MicroVM {
-        let machine = try MicroVM(config, hypervisor: hypervisor, loop: loop)
+        let machine = MicroVM(config, hypervisor: hypervisor, loop: loop)
         machine.reportEvents(to: events)
         if realized { try machine.realize() }
         return machine

@@ -26,24 +26,24 @@ import Testing
         #expect(client.line() == "{\"return\":\(expected)}\r\n")
     }
 
-    #if arch(x86_64)
-    @Test func queryCPUs_tellsThreadAndPlace() throws {
-        let server = try TestServer()
+    @Test(arguments: [(GuestArchitecture.x86_64, "x86_64", "x86", "host-x86_64-cpu"), (.aarch64, "aarch64", "arm", "host-arm-cpu")])
+    func queryCPUs_tellsThreadAndPlace(_ architecture: GuestArchitecture, _ target: String, _ processor: String, _ type: String) throws {
+        let server = try TestServer(architecture: architecture)
         let client = try server.client()
         _ = client.line()
-        client.send("{\"execute\":\"query-cpus\"}{\"execute\":\"query-hotpluggable-cpus\"}")
+        client.send("{\"execute\":\"query-cpus\"}{\"execute\":\"query-hotpluggable-cpus\"}{\"execute\":\"query-target\"}")
         func cpu(_ id: Int) -> String {
             "{\"CPU\":\(id),\"current\":\(id == 0),\"halted\":false,\"qom_path\":\"/machine/unattached/device[\(id)]\",\"thread_id\":\(100 + id),"
-                + "\"arch\":\"x86\",\"props\":{\"socket-id\":\(id),\"die-id\":0,\"core-id\":0,\"thread-id\":0}}"
+                + "\"arch\":\"\(processor)\",\"props\":{\"socket-id\":\(id),\"die-id\":0,\"core-id\":0,\"thread-id\":0}}"
         }
         #expect(client.line() == "{\"return\":[\(cpu(0)),\(cpu(1))]}\r\n")
         #expect(
             client.line()
-                == "{\"return\":[{\"type\":\"host-x86_64-cpu\",\"vcpus-count\":1,\"props\":{\"socket-id\":0,\"die-id\":1,\"core-id\":2,\"thread-id\":3},"
+                == "{\"return\":[{\"type\":\"\(type)\",\"vcpus-count\":1,\"props\":{\"socket-id\":0,\"die-id\":1,\"core-id\":2,\"thread-id\":3},"
                 + "\"qom-path\":\"/machine/unattached/device[0]\"},"
-                + "{\"type\":\"host-x86_64-cpu\",\"vcpus-count\":1,\"props\":{\"socket-id\":1,\"die-id\":0,\"core-id\":0,\"thread-id\":0}}]}\r\n")
+                + "{\"type\":\"\(type)\",\"vcpus-count\":1,\"props\":{\"socket-id\":1,\"die-id\":0,\"core-id\":0,\"thread-id\":0}}]}\r\n")
+        #expect(client.line() == "{\"return\":{\"arch\":\"\(target)\"}}\r\n")
     }
-    #endif
 
     @Test(arguments: [
         "{\"execute\":\"nonsense\"}": ["CommandNotFound", "unknown command 'nonsense'"],

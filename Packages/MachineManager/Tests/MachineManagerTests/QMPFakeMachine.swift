@@ -22,6 +22,9 @@ final class FakeMachine: MachineControl {
     }
 
     let state = Mutex(State())
+    let architecture: GuestArchitecture
+
+    init(_ architecture: GuestArchitecture = .x86_64) { self.architecture = architecture }
 
     deinit { for descriptor in state.withLock({ $0.descriptors.values.flatMap(\.self) }) { _ = OwnedFD(adopting: descriptor) } }
 

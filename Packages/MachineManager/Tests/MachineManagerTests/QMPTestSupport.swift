@@ -7,7 +7,7 @@ import Testing
 
 /// A server on a unix socket and a TCP port, with its loop on a thread of its own.
 final class TestServer {
-    let machine = FakeMachine()
+    let machine: FakeMachine
     let loop: EventLoop
     let server: QMPServer
     let path: String
@@ -15,7 +15,8 @@ final class TestServer {
     private let thread: OSThread
 
     /// Without a limit on commands unless one is given.
-    init(commandsPerSecond: UInt64 = 0) throws {
+    init(commandsPerSecond: UInt64 = 0, architecture: GuestArchitecture = .x86_64) throws {
+        machine = FakeMachine(architecture)
         path = FileManager.default.temporaryDirectory.appendingPathComponent("qmp-\(UUID().uuidString.prefix(8)).sock").path
         let loop = try EventLoop()
         self.loop = loop

@@ -10,23 +10,24 @@ extension X86Platform {
     ///
     /// A kernel finds its virtio-mmio devices in the DSDT or, without ACPI, by words on its command line. A kernel that reads both claims each window once:
     /// the second description finds it taken. Devices beyond the ISA interrupts are in the DSDT only.
-    func loadGuest(_ config: VmConfig, topology: CPUTopology) throws(MachineError) -> X86RegisterImage {
+    func loadGuest(topology: CPUTopology) throws(MachineError) -> any VCPUReset {
         let slots = bus.slots
         let layout = try lift(MachineError.layout) { () throws(X86BootPlanError) in
-            try X86MemoryLayout(ramSize: config.memory.size, gapStart: Self.gapStart, gapEnd: Self.gapEnd)
+            try X86MemoryLayout(ramSize: config.memory.size, gapStart: X86MemoryMap.gapStart, gapEnd: X86MemoryMap.gapEnd)
         }
         let apicIDs = (0..<topology.cpus).map { topology.apicID(of: $0) }
-        try writeACPITables(apicIDs: apicIDs, nodes: Self.nodes(config, apicIDs), slots: slots, hasSerial: config.serial != nil)
+        try writeACPITables(apicIDs: apicIDs, nodes: nodes(apicIDs), slots: slots, hasSerial: config.serial != nil)
         let words = [config.boot.kernelArguments] + slots.compactMap(\.virtioMMIOCommandLineWord)
         let boot = X86BootConfiguration(
             kernelPath: config.boot.kernel, initrdPath: config.boot.initrd,
             commandLine: words.filter { !$0.isEmpty }.joined(separator: " "), layout: layout, apicIDs: apicIDs,
             rsdp: X86MemoryLayout.acpi)
-        return try lift(MachineError.boot) { () throws(BootError) in try X86Boot.load(boot, into: memory.memory) }
+        let registers = try lift(MachineError.boot) { () throws(BootError) in try X86Boot.load(boot, into: memory.memory) }
+        return X86Reset(registers)
     }
 
     /// The nodes with the parts of RAM that their memory is.
-    private static func nodes(_ config: VmConfig, _ apicIDs: [UInt32]) -> [ACPIConfiguration.Node] {
+    private func nodes(_ apicIDs: [UInt32]) -> [ACPIConfiguration.Node] {
         let parts = ramParts(sizes: config.nodeMemory.map(\.size))
         // Nodes without memory take no place in the order of the memories.
         let withMemory = config.nodes.filter { $0.memory != nil }

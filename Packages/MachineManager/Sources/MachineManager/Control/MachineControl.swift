@@ -1,6 +1,7 @@
 /// What management interfaces ask of a machine. Every call comes on the event loop's thread and returns soon; what takes long (a guest that shuts down,
 /// the process's end) is only requested, and told by an event when it happens.
 public protocol MachineControl: AnyObject, Sendable {
+    var architecture: GuestArchitecture { get }
     func status() -> VMState
     /// Stops the vCPUs; emits `stop` when that changes the state. Pausing a paused machine changes nothing.
     func pause() throws(MachineControlError)

@@ -20,20 +20,20 @@ enum QMPAnswers {
         return ["status": .string(name), "running": .bool(state == .running), "singlestep": false]
     }
 
-    static func cpu(_ cpu: CPUInfo) -> JSONValue {
+    static func cpu(_ cpu: CPUInfo, _ architecture: GuestArchitecture) -> JSONValue {
         [
             "CPU": .integer(Int64(cpu.id)),
             "current": .bool(cpu.id == 0),
             "halted": false,
             "qom_path": .string(path(cpu.id)),
             "thread_id": .integer(Int64(cpu.threadID)),
-            "arch": .string(architecture),
+            "arch": .string(architecture.processor),
             "props": place(cpu.place),
         ]
     }
 
-    static func slot(_ slot: CPUSlot) -> JSONValue {
-        var object: JSONObject = ["type": .string(cpuType), "vcpus-count": 1, "props": place(slot.place)]
+    static func slot(_ slot: CPUSlot, _ architecture: GuestArchitecture) -> JSONValue {
+        var object: JSONObject = ["type": .string(architecture.cpuType), "vcpus-count": 1, "props": place(slot.place)]
         object["qom-path"] = slot.cpu.map { .string(path($0)) }
         return .object(object)
     }
@@ -148,14 +148,4 @@ enum QMPAnswers {
         if let node = place.node { object["node-id"] = .integer(Int64(node)) }
         return .object(object)
     }
-
-    #if arch(x86_64)
-    static let architecture = "x86"
-    static let target = "x86_64"
-    static let cpuType = "host-x86_64-cpu"
-    #else
-    static let architecture = "arm"
-    static let target = "aarch64"
-    static let cpuType = "host-arm-cpu"
-    #endif
 }

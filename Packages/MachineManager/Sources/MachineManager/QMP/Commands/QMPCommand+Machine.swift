@@ -4,17 +4,19 @@ extension QMPCommand {
     /// What the machine is made of.
     static var machine: [QMPCommand] {
         [
-            QMPCommand("query-target", gives: .object([.required("arch", .choice([QMPAnswers.target]))])) { _, _ in
-                .value(["arch": .string(QMPAnswers.target)])
+            QMPCommand("query-target", gives: .object([.required("arch", .choice(GuestArchitecture.allCases.map(\.target)))])) { _, context in
+                .value(["arch": .string(context.control.architecture.target)])
             },
             QMPCommand("query-kvm", gives: .object([.required("enabled", .boolean), .required("present", .boolean)])) { _, context in
                 let acceleration = context.control.acceleration()
                 return .value(["enabled": .bool(acceleration.isEnabled), "present": .bool(acceleration.isPresent)])
             },
             QMPCommand("query-machines", gives: .list(machineType)) { _, _ in .value(QMPAnswers.machines) },
-            QMPCommand("query-cpus", gives: .list(cpu)) { _, context in .value(.array(context.control.cpus().map(QMPAnswers.cpu))) },
+            QMPCommand("query-cpus", gives: .list(cpu)) { _, context in
+                .value(.array(context.control.cpus().map { QMPAnswers.cpu($0, context.control.architecture) }))
+            },
             QMPCommand("query-hotpluggable-cpus", gives: .list(cpuSlot)) { _, context in
-                .value(.array(context.control.cpuSlots().map(QMPAnswers.slot)))
+                .value(.array(context.control.cpuSlots().map { QMPAnswers.slot($0, context.control.architecture) }))
             },
             QMPCommand("query-iothreads", gives: .list(iothread)) { _, context in
                 .value(.array(context.control.iothreads().map(QMPAnswers.iothread)))
@@ -45,7 +47,7 @@ extension QMPCommand {
     private static var cpu: QMPType {
         .object([
             .required("CPU", .integer), .required("current", .boolean), .required("halted", .boolean), .required("qom_path", .text),
-            .required("thread_id", .integer), .required("arch", .choice([QMPAnswers.architecture])), .required("props", place),
+            .required("thread_id", .integer), .required("arch", .choice(GuestArchitecture.allCases.map(\.processor))), .required("props", place),
         ])
     }
 

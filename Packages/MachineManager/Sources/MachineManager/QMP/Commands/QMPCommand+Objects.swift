@@ -77,7 +77,7 @@ extension QMPCommand {
         case (true, 2, "machine"?, "peripheral"?):
             return Object("container", context.control.devices().map { .child($0.id, $0.driver, at: DeviceInfo.path(id: $0.id)) })
         case (true, 2, "machine"?, "unattached"?):
-            return Object("container", context.control.cpus().map { .child("device[\($0.id)]", QMPAnswers.cpuType, at: QMPAnswers.path($0.id)) })
+            return Object("container", context.control.cpus().map { .child("device[\($0.id)]", context.control.architecture.cpuType, at: QMPAnswers.path($0.id)) })
         case (true, 1, "objects"?, _):
             return Object("container", context.control.iothreads().map { .child($0.id, "iothread", at: "/objects/\($0.id)") })
         case (true, 2, "objects"?, let id?):
@@ -91,7 +91,7 @@ extension QMPCommand {
             }
         case (true, 3, "machine"?, "unattached"?):
             if let cpu = context.control.cpus().first(where: { "device[\($0.id)]" == parts[2] }) {
-                return Object(QMPAnswers.cpuType, [Property(name: "thread-id", type: "int", value: .integer(Int64(cpu.threadID)))])
+                return Object(context.control.architecture.cpuType, [Property(name: "thread-id", type: "int", value: .integer(Int64(cpu.threadID)))])
             }
         default: break
         }

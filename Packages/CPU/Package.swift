@@ -8,18 +8,21 @@ let strict: [SwiftSetting] = [
 ]
 let linuxSys = Target.Dependency.product(name: "LinuxSys", package: "LinuxSys")
 let addressSpace = Target.Dependency.product(name: "AddressSpace", package: "AddressSpace")
+let fdt = Target.Dependency.product(name: "FDT", package: "FDT")
 let hypervisor = Target.Dependency.product(name: "Hypervisor", package: "Hypervisor")
 
 let package = Package(
     name: "CPU",
     products: [.library(name: "CPU", targets: ["CPU"])],
-    dependencies: [.package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../Hypervisor")],
+    dependencies: [
+        .package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../FDT"), .package(path: "../Hypervisor"),
+    ],
     targets: [
         // The kick signal: its handler may not run Swift code.
         .target(name: "CCPU"),
-        .target(name: "CPU", dependencies: ["CCPU", linuxSys, addressSpace, hypervisor], swiftSettings: strict),
+        .target(name: "CPU", dependencies: ["CCPU", linuxSys, addressSpace, fdt, hypervisor], swiftSettings: strict),
         .testTarget(
             name: "CPUTests",
-            dependencies: ["CPU", linuxSys, addressSpace, hypervisor, .product(name: "HypervisorTesting", package: "Hypervisor")],
+            dependencies: ["CPU", linuxSys, addressSpace, fdt, hypervisor, .product(name: "HypervisorTesting", package: "Hypervisor")],
             swiftSettings: strict),
     ])

@@ -7,14 +7,15 @@ public struct CPUTopology: Equatable, Sendable {
     public let sockets: Int
     /// Per socket.
     public let dies: Int
-    /// Per die. CPUID has no word for them: on x86 their cores count as cores of the die.
+    /// Per die. CPUID has no word for them: on x86 their cores count as cores of the die. A device tree has no word for dies instead: see `FDTBuilder.cpus`.
     public let clusters: Int
     /// Per cluster.
     public let cores: Int
     /// Per core.
     public let threads: Int
 
-    /// APIC ids have 8 bits and 255 is broadcast; one more is left for the I/O APIC.
+    /// The same on all architectures. It comes from x86: APIC ids have 8 bits and 255 is broadcast; one more is left for the I/O APIC. On aarch64 the
+    /// interrupt controller may have a lower one: 8 for GICv2, and for GICv3 as many as there are redistributors.
     public static let limit = 254
 
     /// Derives what is nil or 0: dies and clusters are 1, `maxcpus` is the product of the levels when all are given and `cpus` otherwise, the

@@ -102,7 +102,8 @@ final class Recorder: RegionOps {
     @Test(arguments: [
         (VCPUExit.shutdown, StopReason.tripleFault), (.halt, .halted), (.systemEvent(type: 2), .systemEvent(type: 2)),
         (.internalError(suberror: 1), .internalError(suberror: 1, detail: "")), (.failEntry(reason: 7), .failEntry(reason: 7, detail: "")),
-        (.failed(errno: 14), .runFailed(Errno(14))), (.unknown(reason: 99), .unknownExit(reason: 99)),
+        (.failed(errno: 14), .runFailed(Errno(14), detail: "")), (.failed(errno: 38), .runFailed(.notImplemented, detail: "")),
+        (.unknown(reason: 99), .unknownExit(reason: 99)),
     ]) func exit_thatEndsTheRun_isToldOnceAndStopsTheVCPU(exit: VCPUExit, reason: StopReason) throws {
         let scripted = try Scripted([.init(exit), .init(exit)])
         try scripted.vcpu.start()

@@ -29,6 +29,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable, CustomStringConvertib
     public static let exists = Errno(EEXIST)
     public static let invalid = Errno(EINVAL)
     public static let notSupported = Errno(EOPNOTSUPP)
+    public static let notImplemented = Errno(ENOSYS)
     public static let nameTooLong = Errno(ENAMETOOLONG)
     public static let connectionRefused = Errno(ECONNREFUSED)
     public static let addressInUse = Errno(EADDRINUSE)

@@ -15,21 +15,31 @@ extension VCPU {
     ///
     /// Since the flag stays set until (a), exits in between need no look at the phase: the next `run` completes the access that is under way, as
     /// kernel Documentation/virt/kvm/api.rst 4.10 wants before the registers may be read, and returns `interrupted`.
-    func loop() -> StopReason? {
+    ///
+    /// The hooks for pausing run between (a) and (c) and neither clear the flag nor enter the guest, so a command that comes meanwhile counts as one
+    /// between (b) and (c).
+    func loop(_ reset: any VCPUReset) -> StopReason? {
         while true {
             virtualCPU.setImmediateExit(false)
-            guard waitForPermission() else { return nil }
+            guard waitForPermission(reset) else { return nil }
             if let reason = runUntilInterrupted() { return reason }
         }
     }
 
     /// True when the guest may run; sleeps while paused. False when the vCPU is to stop.
-    private func waitForPermission() -> Bool {
+    private func waitForPermission(_ reset: any VCPUReset) -> Bool {
+        // One sleep, however often commands resume and pause the vCPU before its thread wakes up.
+        var isAsleep = false
         while true {
             let now = Phase(phase.value)
             switch now {
-            case .running: return true
-            case .pausing: if change(now, to: .paused) { Trace.emit(.vcpuPause, "", UInt64(clamping: id)) }
+            case .running:
+                if isAsleep { reset.resumes(virtualCPU) }
+                return true
+            case .pausing:
+                if !isAsleep { reset.pauses(virtualCPU) }
+                isAsleep = true
+                if change(now, to: .paused) { Trace.emit(.vcpuPause, "", UInt64(clamping: id)) }
             case .paused: phase.wait(while: now.rawValue)
             case .created, .stopping, .stopped: return false
             }
@@ -53,7 +63,7 @@ extension VCPU {
             case .systemEvent(let type): return .systemEvent(type: type)
             case .internalError(let suberror): return .internalError(suberror: suberror, detail: virtualCPU.diagnosis())
             case .failEntry(let reason): return .failEntry(reason: reason, detail: virtualCPU.diagnosis())
-            case .failed(let errno): return .runFailed(Errno(errno))
+            case .failed(let errno): return .runFailed(Errno(errno), detail: virtualCPU.diagnosis())
             case .unknown(let reason):
                 Trace.emit(.vcpuUnknownExit, "", UInt64(clamping: id), UInt64(reason))
                 return .unknownExit(reason: reason)

@@ -6,7 +6,7 @@ internal import Synchronization
 
 /// One vCPU and the thread that runs it, "CPU n/KVM". Every method may be called on any thread, and by several at once.
 public final class VCPU: Sendable {
-    /// The vCPU's index. Its hardware id is `virtualCPU.id`, for example `topology.apicID(of: id)`.
+    /// The vCPU's index. Its hardware id is `virtualCPU.id`: on x86 `topology.apicID(of: id)`, elsewhere the same number.
     public let id: VCPUID
     let virtualCPU: any VirtualCPU
     let ports: AddressSpace?
@@ -24,7 +24,7 @@ public final class VCPU: Sendable {
     private let thread = Mutex<OSThread?>(nil)
 
     /// `onExit` is told, on the vCPU's thread, when the guest or the hypervisor ends the run, at most once and never after `stop` took effect. It
-    /// must not wait for this vCPU; `stop` is fine. `ports` is the port space, of 64 KiB, on x86.
+    /// must not wait for this vCPU; `stop` is fine. `ports` is the port space, of 64 KiB, on x86; nil where there are no ports.
     public init(
         id: VCPUID, virtualCPU: any VirtualCPU, ports: AddressSpace?, memory: AddressSpace, topology: CPUTopology,
         onExit: @escaping @Sendable (VCPUID, StopReason) -> Void
@@ -93,7 +93,7 @@ public final class VCPU: Sendable {
         var reason: StopReason?
         do throws(HypervisorError) {
             try reset.apply(to: virtualCPU, index: id, topology: topology)
-            reason = loop()
+            reason = loop(reset)
         } catch {
             reason = .resetFailed(error)
         }
@@ -104,10 +104,4 @@ public final class VCPU: Sendable {
         ccpu_kick_detach()
         enter(.stopped)
     }
-}
-
-/// What a vCPU starts with, for one architecture.
-public protocol VCPUReset: Sendable {
-    /// Puts the registers into the hypervisor. On the vCPU's thread, before the guest runs.
-    func apply(to virtualCPU: any VirtualCPU, index: VCPUID, topology: CPUTopology) throws(HypervisorError)
 }

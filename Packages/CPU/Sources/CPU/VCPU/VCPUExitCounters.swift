@@ -3,6 +3,7 @@ internal import LinuxSys
 /// How often a vCPU came back from the guest, by reason. All numbers wrap. What KVM handles itself, halts above all, never comes here: see the hypervisor's
 /// own statistics.
 public struct VCPUExitCounts: Equatable, Sendable {
+    /// Ports, halts and shutdowns: x86 only.
     public var portReads: UInt64 = 0
     public var portWrites: UInt64 = 0
     public var mmioReads: UInt64 = 0

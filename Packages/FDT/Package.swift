@@ -12,9 +12,11 @@ let tests = Array(strict.dropFirst())
 
 let package = Package(
     name: "FDT",
-    products: [.library(name: "FDT", targets: ["FDT"])],
+    products: [.library(name: "FDT", targets: ["FDT"]), .library(name: "FDTTesting", targets: ["FDTTesting"])],
     targets: [
         .systemLibrary(name: "CFDT", pkgConfig: nil, providers: [.apt(["libfdt-dev"])]),
         .target(name: "FDT", dependencies: ["CFDT"], swiftSettings: strict),
-        .testTarget(name: "FDTTests", dependencies: ["FDT"], swiftSettings: tests),
+        // For tests of this and other packages: dtc reads a tree back.
+        .target(name: "FDTTesting", swiftSettings: strict),
+        .testTarget(name: "FDTTests", dependencies: ["FDT", "FDTTesting"], swiftSettings: tests),
     ])

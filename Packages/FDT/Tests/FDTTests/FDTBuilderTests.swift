@@ -1,4 +1,5 @@
 import FDT
+import FDTTesting
 import Foundation
 import Testing
 
@@ -21,35 +22,31 @@ import Testing
         return try tree.finish()
     }
 
-    /// dtc's own reading of the blob, as source.
-    private func decompile(_ blob: [UInt8]) throws -> String {
-        let file = FileManager.default.temporaryDirectory.appendingPathComponent("fdt-\(UUID().uuidString).dtb")
-        defer { try? FileManager.default.removeItem(at: file) }
-        try Data(blob).write(to: file)
-        let dtc = Process()
-        dtc.executableURL = URL(fileURLWithPath: "/usr/bin/dtc")
-        dtc.arguments = ["-q", "-I", "dtb", "-O", "dts", file.path]
-        let output = Pipe()
-        dtc.standardOutput = output
-        try #require(FileManager.default.isExecutableFile(atPath: "/usr/bin/dtc"), "dtc is needed: install device-tree-compiler")
-        try dtc.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        dtc.waitUntilExit()
-        try #require(dtc.terminationStatus == 0)
-        return text
-    }
-
     @Test func tree_readsBackInDTC() throws {
-        let source = try decompile(try sample())
-        let lines = source.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+        let tree = try DecompiledTree(try sample())
+        let lines = tree.source.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
         #expect(
             lines == [
                 "/dts-v1/;", "/memreserve/\t0x0000000040000000 0x0000000000001000;", "/ {",
                 "compatible = \"linux,dummy-virt\";", "#address-cells = <0x02>;",
                 "memory@40000000 {", "device_type = \"memory\";", "reg = <0x00 0x40000000 0x01 0x00>;", "};",
-                "timer {", "compatible = \"arm,armv8-timer\\0arm,armv7-timer\";", "always-on;", "raw = [01 02 03];", "};",
+                "timer {", "compatible = \"arm,armv8-timer\", \"arm,armv7-timer\";", "always-on;", "raw = [01 02 03];", "};",
                 "};",
             ])
+    }
+
+    @Test func warnings_ofDTC_areHandedOn() throws {
+        func warnings(_ name: String) throws -> String {
+            var tree = try FDTBuilder()
+            try tree.node("") { (root) throws(FDTError) in
+                try root.property("#address-cells", cells: [1])
+                try root.property("#size-cells", cells: [1])
+                try root.node(name) { (node) throws(FDTError) in try node.property("reg", cells: [1, 1]) }
+            }
+            return try DecompiledTree(try tree.finish()).warnings
+        }
+        #expect(try warnings("device@1") == "")
+        #expect(try warnings("device").contains("unit_address_vs_reg"))
     }
 
     @Test func blob_startsWithItsHeader() throws {
@@ -71,7 +68,7 @@ import Testing
         try tree.endNode()
         let blob = try tree.finish()
         #expect(blob.count > 32 << 10 && blob.count <= 64 << 10)
-        #expect(try decompile(blob).contains("property-499 = \"value\";"))
+        #expect(try DecompiledTree(blob).source.contains("property-499 = \"value\";"))
     }
 
     @Test func treeAboveItsLimit_isAnError() {

@@ -20,7 +20,7 @@ static inline long ckvm_page_size(void) { return sysconf(_SC_PAGESIZE); }
 // System.
 static inline long ckvm_api_version(int kvm) { return ckvm_number(kvm, KVM_GET_API_VERSION, 0); }
 static inline long ckvm_check_extension(int kvm, long capability) { return ckvm_number(kvm, KVM_CHECK_EXTENSION, (unsigned long)capability); }
-static inline long ckvm_create_vm(int kvm) { return ckvm_number(kvm, KVM_CREATE_VM, 0); }
+static inline long ckvm_create_vm(int kvm, unsigned long type) { return ckvm_number(kvm, KVM_CREATE_VM, type); }
 static inline long ckvm_vcpu_mmap_size(int kvm) { return ckvm_number(kvm, KVM_GET_VCPU_MMAP_SIZE, 0); }
 
 // Virtual machine.
@@ -43,8 +43,8 @@ static inline long ckvm_irqfd(int vm, uint32_t gsi, int event, uint32_t flags) {
     return ckvm_pointer(vm, KVM_IRQFD, &request);
 }
 
-static inline long ckvm_irq_line(int vm, uint32_t gsi, uint32_t level) {
-    struct kvm_irq_level request = { .irq = gsi, .level = level };
+static inline long ckvm_irq_line(int vm, uint32_t irq, uint32_t level) {
+    struct kvm_irq_level request = { .irq = irq, .level = level };
     return ckvm_pointer(vm, KVM_IRQ_LINE, &request);
 }
 
@@ -145,4 +145,6 @@ static inline uint32_t ckvm_run_failed_instruction(const void *run, uint8_t byte
 
 #if defined(__x86_64__)
 #include "ckvm_x86.h"
+#elif defined(__aarch64__)
+#include "ckvm_aarch64.h"
 #endif

@@ -50,11 +50,12 @@ public final class KVM: Sendable {
 
     /// A machine without memory, interrupt controllers or vCPUs.
     public func createVirtualMachine() throws(HypervisorError) -> KVMVirtualMachine {
+        let architecture = KVMArchitecture(kvm: self)
         // The kernel gives up when a signal comes while it waits for other processors.
-        var result = ckvm_create_vm(file.raw)
-        while result == -Int(Errno.interrupted.code) { result = ckvm_create_vm(file.raw) }
+        var result = ckvm_create_vm(file.raw, architecture.machineType)
+        while result == -Int(Errno.interrupted.code) { result = ckvm_create_vm(file.raw, architecture.machineType) }
         let number = try kvmCall("KVM_CREATE_VM", result)
-        return try KVMVirtualMachine(kvm: self, file: OwnedFD(adopting: Int32(truncatingIfNeeded: number)))
+        return try KVMVirtualMachine(kvm: self, file: OwnedFD(adopting: Int32(truncatingIfNeeded: number)), architecture: architecture)
     }
 }
 

@@ -38,14 +38,3 @@ struct KVMIOEventFDs: Sendable {
         throw .listener("\(present ? "add" : "remove") the ioeventfd at \(space) 0x\(String(event.address, radix: 16))", Errno(result: result))
     }
 }
-
-/// Keeps KVM's port ioeventfds as the port address space is.
-final class KVMPortListener: AddressSpaceListener {
-    private let ioEvents: KVMIOEventFDs
-
-    init(machine: KVMVirtualMachine) { ioEvents = KVMIOEventFDs(machine: machine, portSpace: true) }
-
-    func ioEventFDsChanged(removed: [IOEventFD], added: [IOEventFD]) throws(AddressSpaceError) {
-        try ioEvents.change(removed: removed, added: added)
-    }
-}

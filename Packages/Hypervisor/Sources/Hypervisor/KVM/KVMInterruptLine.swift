@@ -28,5 +28,5 @@ final class KVMInterruptLine: InterruptLine {
 
     var eventDescriptor: Int32? { event.raw }
 
-    func set(level: Bool) { _ = ckvm_irq_line(machine.file.raw, gsi, level ? 1 : 0) }
+    func set(level: Bool) { _ = ckvm_irq_line(machine.file.raw, KVMArchitecture.irqLine(gsi: gsi), level ? 1 : 0) }
 }

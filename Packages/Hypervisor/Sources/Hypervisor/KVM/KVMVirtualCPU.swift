@@ -49,7 +49,7 @@ public final class KVMVirtualCPU: VirtualCPU, @unchecked Sendable {
         case UInt32(KVM_EXIT_SYSTEM_EVENT): return .systemEvent(type: unsafe ckvm_run_event_type(shared))
         case UInt32(KVM_EXIT_FAIL_ENTRY): return .failEntry(reason: unsafe ckvm_run_fail_reason(shared))
         case UInt32(KVM_EXIT_INTERNAL_ERROR): return .internalError(suberror: unsafe ckvm_run_suberror(shared))
-        default: return .unknown(reason: reason)
+        default: return architectureExit(reason)
         }
     }
 

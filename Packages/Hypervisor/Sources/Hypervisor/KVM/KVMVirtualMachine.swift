@@ -1,19 +1,19 @@
 public import AddressSpace
 internal import CKVM
 internal import LinuxSys
-internal import Synchronization
 
 /// A virtual machine of KVM. Its memory slots, interrupt lines and vCPUs keep it alive in the kernel; the descriptor goes with the last of them.
 public final class KVMVirtualMachine: VirtualMachine {
     let kvm: KVM
     let file: OwnedFD
-    /// What KVM_GET_SUPPORTED_CPUID said: asked once, since the kernel takes 0.3 ms to answer.
-    let cpuidCache = Mutex<[CPUIDEntry]?>(nil)
+    /// What belongs to a machine on this host's architecture only.
+    let architecture: KVMArchitecture
     private let vcpuIDLimit: Int
 
-    init(kvm: KVM, file: consuming OwnedFD) throws(HypervisorError) {
+    init(kvm: KVM, file: consuming OwnedFD, architecture: KVMArchitecture) throws(HypervisorError) {
         self.kvm = kvm
         self.file = file
+        self.architecture = architecture
         // Since Linux 4.6; before that an id is bounded by the number of vCPUs.
         let limit = kvm.value(of: .vcpuID)
         vcpuIDLimit = limit > 0 ? limit : kvm.value(of: .vcpus)
@@ -21,15 +21,12 @@ public final class KVMVirtualMachine: VirtualMachine {
     }
 
     public func makeInterruptLine(gsi: UInt32) throws(HypervisorError) -> any InterruptLine {
-        guard gsi < KVMVirtualMachine.interruptLineLimit else {
-            throw .noSuchInterruptLine(gsi: gsi, limit: KVMVirtualMachine.interruptLineLimit)
-        }
+        let limit = architecture.interruptLineLimit
+        guard gsi < limit else { throw .noSuchInterruptLine(gsi: gsi, limit: limit) }
         return try KVMInterruptLine(machine: self, gsi: gsi)
     }
 
     public func memoryListener() -> any AddressSpaceListener { KVMMemoryListener(machine: self) }
-
-    public func portListener() -> any AddressSpaceListener { KVMPortListener(machine: self) }
 
     public func createVCPU(id: UInt32) throws(HypervisorError) -> any VirtualCPU {
         guard Int(id) < vcpuIDLimit else { throw .tooManyVCPUs(limit: vcpuIDLimit) }

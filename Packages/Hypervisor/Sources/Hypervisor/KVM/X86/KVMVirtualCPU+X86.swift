@@ -73,6 +73,8 @@ extension KVMVirtualCPU: X86VirtualCPU {
         return (lint0, lint1)
     }
 
+    func architectureExit(_ reason: UInt32) -> VCPUExit { .unknown(reason: reason) }
+
     func architectureDiagnosis() -> String {
         guard let registers = try? generalRegisters() else { return "" }
         return "rip 0x" + String(registers.rip, radix: 16)

@@ -1,4 +1,5 @@
 #if arch(x86_64)
+public import AddressSpace
 internal import CKVM
 internal import LinuxSys
 internal import Synchronization
@@ -22,9 +23,23 @@ public enum KVMReservedPages {
     public static let taskState: UInt64 = 0xFEF0_D000
 }
 
-extension KVMVirtualMachine {
+/// What belongs to a machine on x86 only.
+final class KVMArchitecture: Sendable {
+    /// KVM_CREATE_VM's argument.
+    let machineType: UInt = 0
+    /// What KVM_GET_SUPPORTED_CPUID said: asked once, since the kernel takes 0.3 ms to answer.
+    let cpuidCache = Mutex<[CPUIDEntry]?>(nil)
     /// Inputs of the I/O APIC. KVM's initial routing gives GSI n input n, for 0...15 also input n of the PIC.
-    static let interruptLineLimit: UInt32 = 24
+    let interruptLineLimit: UInt32 = 24
+
+    init(kvm: KVM) {}
+
+    /// KVM_IRQ_LINE's number of an input.
+    static func irqLine(gsi: UInt32) -> UInt32 { gsi }
+}
+
+extension KVMVirtualMachine {
+    public func portListener() -> any AddressSpaceListener { KVMPortListener(machine: self) }
 
     /// KVM refuses the identity map page once there is a vCPU, and a vCPU on Intel hosts needs both.
     func prepareArchitecture() throws(HypervisorError) {
@@ -47,7 +62,7 @@ extension KVMVirtualMachine {
 
     /// What KVM can give to a guest, with the host's brand string. Any thread.
     public func supportedCPUID() throws(HypervisorError) -> [CPUIDEntry] {
-        if let cached = cpuidCache.withLock({ $0 }) { return cached }
+        if let cached = architecture.cpuidCache.withLock({ $0 }) { return cached }
         let capacity = Int(CKVM_CPUID_CAPACITY)
         var raw = Array(repeating: kvm_cpuid_entry2(), count: capacity)
         // SAFETY: the function writes at most `capacity` entries.
@@ -59,7 +74,7 @@ extension KVMVirtualMachine {
             let host = ckvm_host_cpuid(leaf, 0)
             return CPUIDEntry(function: leaf, eax: host.eax, ebx: host.ebx, ecx: host.ecx, edx: host.edx)
         }
-        cpuidCache.withLock { $0 = entries }
+        architecture.cpuidCache.withLock { $0 = entries }
         return entries
     }
 }

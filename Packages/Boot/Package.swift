@@ -15,6 +15,7 @@ let package = Package(
     products: [
         .library(name: "Boot", targets: ["Boot"]),
         .library(name: "BootX86", targets: ["BootX86"]),
+        .library(name: "BootAArch64", targets: ["BootAArch64"]),
     ],
     dependencies: [
         .package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../CPU"),
@@ -23,20 +24,24 @@ let package = Package(
         .target(
             name: "Boot",
             dependencies: [
-                "BootX86", .product(name: "LinuxSys", package: "LinuxSys"),
+                "BootCommon", "BootX86", "BootAArch64", .product(name: "LinuxSys", package: "LinuxSys"),
                 .product(name: "AddressSpace", package: "AddressSpace"), .product(name: "CPU", package: "CPU"),
             ],
             swiftSettings: strict),
-        // Pure data: what x86 kernels and tables look like in bytes. Depends on nothing, compiles on every host.
-        .target(name: "BootX86", swiftSettings: strict),
-        // Kernels of a few KiB, built by the tests of both targets.
+        // Pure data: what kernels and tables look like in bytes. Depends on nothing, compiles on every host.
+        .target(name: "BootCommon", swiftSettings: strict),
+        .target(name: "BootX86", dependencies: ["BootCommon"], swiftSettings: strict),
+        .target(name: "BootAArch64", dependencies: ["BootCommon"], swiftSettings: strict),
+        // Kernels of a few KiB, built by the tests of all targets.
         .target(name: "BootTestSupport", path: "Tests/BootTestSupport", swiftSettings: tests),
         .testTarget(
             name: "BootTests",
             dependencies: [
-                "Boot", "BootX86", "BootTestSupport", .product(name: "AddressSpace", package: "AddressSpace"),
-                .product(name: "CPU", package: "CPU"),
+                "Boot", "BootCommon", "BootX86", "BootAArch64", "BootTestSupport",
+                .product(name: "AddressSpace", package: "AddressSpace"), .product(name: "CPU", package: "CPU"),
             ],
             swiftSettings: tests),
-        .testTarget(name: "BootX86Tests", dependencies: ["BootX86", "BootTestSupport"], swiftSettings: tests),
+        .testTarget(name: "BootX86Tests", dependencies: ["BootCommon", "BootX86", "BootTestSupport"], swiftSettings: tests),
+        .testTarget(
+            name: "BootAArch64Tests", dependencies: ["BootCommon", "BootAArch64", "BootTestSupport"], swiftSettings: tests),
     ])

@@ -1,10 +1,12 @@
 public import AddressSpace
+public import BootAArch64
+public import BootCommon
 public import BootX86
 public import LinuxSys
 
 /// A file that the user named, as messages name it: `kernel '/boot/vmlinuz'`.
 public struct BootFileName: Equatable, Sendable, CustomStringConvertible {
-    public let file: X86BootPlan.File
+    public let file: BootFileKind
     public let path: String
 
     public var description: String {
@@ -23,11 +25,22 @@ public enum BootError: Error, Equatable, Sendable {
     case notRegularFile(BootFileName)
     /// The file became shorter while it was loaded.
     case shrank(BootFileName)
-    case image(BootFileName, KernelImageError)
+    case x86Image(BootFileName, KernelImageError)
     /// The file is nil when the machine's configuration is at fault.
-    case plan(BootFileName?, X86BootPlanError)
+    case x86Plan(BootFileName?, X86BootPlanError)
+    case aarch64Image(BootFileName, AArch64ImageError)
+    /// As with `x86Plan`.
+    case aarch64Plan(BootFileName?, AArch64BootPlanError)
     /// The machine's RAM is not what its layout says.
     case memory(address: UInt64, GuestMemoryError)
+
+    init(_ name: BootFileName, _ error: KernelSourceError) {
+        self =
+            switch error {
+            case .readFailed(let code): .file(name, Errno(code))
+            case .shrank: .shrank(name)
+            }
+    }
 }
 
 extension BootError: CustomStringConvertible {
@@ -36,9 +49,12 @@ extension BootError: CustomStringConvertible {
         case .file(let name, let errno): "\(name): \(errno)"
         case .notRegularFile(let name): "\(name): not a regular file"
         case .shrank(let name): "\(name): became shorter while it was loaded"
-        case .image(let name, let error): "\(name): \(error)"
-        case .plan(let name?, let error): "\(name): \(error)"
-        case .plan(nil, let error): error.description
+        case .x86Image(let name, let error): "\(name): \(error)"
+        case .aarch64Image(let name, let error): "\(name): \(error)"
+        case .x86Plan(let name?, let error): "\(name): \(error)"
+        case .x86Plan(nil, let error): error.description
+        case .aarch64Plan(let name?, let error): "\(name): \(error)"
+        case .aarch64Plan(nil, let error): error.description
         case .memory(let address, let error): "cannot write boot data to 0x\(String(address, radix: 16)): \(error)"
         }
     }

@@ -1,6 +1,6 @@
 internal import AddressSpace
+internal import BootCommon
 public import BootX86
-internal import LinuxSys
 
 /// What the user and the machine decide about direct boot.
 public struct X86BootConfiguration: Equatable, Sendable {
@@ -55,12 +55,10 @@ public enum X86Boot {
     private static func recognise(_ kernel: borrowing BootFile) throws(BootError) -> KernelImage {
         do throws(KernelImageError) {
             return try KernelImage(recognising: kernel)
-        } catch .readFailed(let code) {
-            throw .file(kernel.name, Errno(code))
-        } catch .shrank {
-            throw .shrank(kernel.name)
+        } catch .source(let error) {
+            throw BootError(kernel.name, error)
         } catch {
-            throw .image(kernel.name, error)
+            throw .x86Image(kernel.name, error)
         }
     }
 
@@ -79,7 +77,7 @@ public enum X86Boot {
                 case .initrd: initrd
                 case nil: nil
                 }
-            throw .plan(name, error)
+            throw .x86Plan(name, error)
         }
     }
 
@@ -105,16 +103,7 @@ public enum X86Boot {
         _ loads: [X86BootPlan.FileLoad], of file: borrowing BootFile, into memory: GuestMemory
     ) throws(BootError) {
         for load in loads where load.file == file.name.file {
-            do throws(GuestMemoryError) {
-                try memory.readFile(
-                    file.descriptor, fileOffset: load.fileOffset, count: load.count, into: load.address)
-            } catch .file(let errno) {
-                throw .file(file.name, errno)
-            } catch .endOfFile {
-                throw .shrank(file.name)
-            } catch {
-                throw .memory(address: load.address, error)
-            }
+            try file.load(from: load.fileOffset, count: load.count, to: load.address, of: memory)
         }
     }
 

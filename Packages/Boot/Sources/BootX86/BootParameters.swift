@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// Linux `struct boot_params`, the zero page (Documentation/arch/x86/zero-page.rst and boot.rst).
 public struct BootParameters: Equatable, Sendable {
     public static let size = 4096

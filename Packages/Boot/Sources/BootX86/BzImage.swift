@@ -1,3 +1,5 @@
+public import BootCommon
+
 /// A Linux bzImage of boot protocol 2.02 or later (Documentation/arch/x86/boot.rst), entered at its 64-bit entry point.
 public struct BzImage: Equatable, Sendable {
     /// Boot protocol, major in the high byte: 0x020f is 2.15.

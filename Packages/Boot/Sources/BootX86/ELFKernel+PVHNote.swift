@@ -1,3 +1,5 @@
+internal import BootCommon
+
 extension ELFKernel {
     /// Debian's vmlinux has about 500 bytes of notes.
     static let noteLimit: UInt64 = 64 << 10
@@ -12,7 +14,7 @@ extension ELFKernel {
             guard header.fileSize <= noteLimit else { throw .notesTooLarge(header.fileSize) }
             try checkInsideFile(header, size: source.size)
             let notes = LittleEndianBytes(
-                try source.read(at: header.offset, count: Int(truncatingIfNeeded: header.fileSize)))
+                try source.bytes(at: header.offset, count: Int(truncatingIfNeeded: header.fileSize)))
             if let entry = pvhEntry(in: notes, alignment: header.alignment == 8 ? 8 : 4) { return entry }
         }
         return nil

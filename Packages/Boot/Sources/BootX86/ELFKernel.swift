@@ -1,3 +1,5 @@
+public import BootCommon
+
 /// A 64-bit x86-64 ELF kernel: `vmlinux`, or anything else that is linked for its physical addresses.
 public struct ELFKernel: Equatable, Sendable {
     public struct Segment: Equatable, Sendable {
@@ -97,7 +99,7 @@ public struct ELFKernel: Equatable, Sendable {
         if tableEnd <= UInt64(head.count), let offset = Int(exactly: tableOffset) {
             return parse(head, at: offset, count: Int(count))
         }
-        return parse(LittleEndianBytes(try source.read(at: tableOffset, count: tableSize)), at: 0, count: Int(count))
+        return parse(LittleEndianBytes(try source.bytes(at: tableOffset, count: tableSize)), at: 0, count: Int(count))
     }
 
     private static func parse(_ bytes: LittleEndianBytes, at start: Int, count: Int) -> [ProgramHeader] {

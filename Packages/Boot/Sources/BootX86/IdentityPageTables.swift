@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// Page tables for the 64-bit entry: 0 ..< 1 GiB mapped onto itself with 2 MiB pages (Intel SDM volume 3, 4.5).
 public enum IdentityPageTables {
     static let pageSize = 0x1000

@@ -1,3 +1,5 @@
+public import BootCommon
+
 /// A kernel file whose format was recognised by its content; its name means nothing.
 public enum KernelImage: Equatable, Sendable {
     case bzImage(BzImage)
@@ -16,7 +18,7 @@ public enum KernelImage: Equatable, Sendable {
         guard size > 0 else { throw .empty }
         guard size >= Self.leastFlatSize else { throw .tooShort(size) }
         let head = LittleEndianBytes(
-            try source.read(at: 0, count: Int(truncatingIfNeeded: min(size, Self.headSize))))
+            try source.bytes(at: 0, count: Int(truncatingIfNeeded: min(size, Self.headSize))))
         if head.matches(ELFKernel.magic) {
             self = .elf(try ELFKernel(head: head, source: source))
         } else if BzImage.recognises(head) {
@@ -30,17 +32,11 @@ public enum KernelImage: Equatable, Sendable {
     /// Where "HdrS" and the version behind it would have ended.
     private static let setupHeaderProof: UInt64 = 0x208
 
-    private static let compressions: [(magic: [UInt8], name: String)] = [
-        ([0x1f, 0x8b, 0x08], "gzip"), ([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz"), ([0x28, 0xb5, 0x2f, 0xfd], "zstd"),
-        ([0x42, 0x5a, 0x68], "bzip2"), ([0x04, 0x22, 0x4d, 0x18], "lz4"), ([0x02, 0x21, 0x4c, 0x18], "lz4"),
-        ([0x5d, 0x00, 0x00, 0x80], "lzma"), ([0x89, 0x4c, 0x5a, 0x4f, 0x00], "lzop"),
-    ]
-
     private static func refuseForeign(_ head: LittleEndianBytes, size: UInt64) throws(KernelImageError) {
         // Image headers of other architectures (Documentation/arch/arm64/booting.rst, riscv/boot-image-header.rst).
         if head.matches(Array("ARM\u{64}".utf8), at: 56) { throw .foreignArchitecture("aarch64") }
         if head.matches(Array("RSC\u{5}".utf8), at: 56) { throw .foreignArchitecture("riscv64") }
-        for (magic, name) in compressions where head.matches(magic) { throw .compressed(name) }
+        if let format = CompressionFormat(recognising: head) { throw .compressed(format.rawValue) }
 
         let isPE = head.matches([0x4d, 0x5a])
         if isPE, head.matches(Array("zimg".utf8), at: 4) { throw .compressed("EFI zboot") }

@@ -1,3 +1,5 @@
+public import BootCommon
+
 /// Why a file is no kernel that this machine can boot. `description` completes "kernel 'path': …".
 public enum KernelImageError: Error, Equatable, Sendable {
     public enum Format: String, Sendable {
@@ -5,10 +7,7 @@ public enum KernelImageError: Error, Equatable, Sendable {
         case elf = "ELF kernel"
     }
 
-    /// errno of the failed read.
-    case readFailed(errno: Int32)
-    /// The file became shorter while it was read.
-    case shrank
+    case source(KernelSourceError)
     case empty
     /// No kernel is this short; size in bytes.
     case tooShort(UInt64)
@@ -55,8 +54,7 @@ public enum KernelImageError: Error, Equatable, Sendable {
 extension KernelImageError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .readFailed(let errno): "cannot be read (errno \(errno))"
-        case .shrank: "became shorter while it was read"
+        case .source(let error): error.description
         case .empty: "the file is empty"
         case .tooShort(let size): "\(size) bytes are too short for a kernel"
         case .truncated(let format, let needed, let size):

@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// Where the parts of a kernel go, checked against RAM and the boot tables.
 struct KernelPlacement {
     private(set) var ranges: [GuestRange] = []

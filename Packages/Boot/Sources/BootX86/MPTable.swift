@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// The tables of Intel's MultiProcessor Specification 1.4, for kernels that have no ACPI: processors, one ISA bus, one
 /// I/O APIC and its identity-mapped ISA interrupts.
 public struct MPTable: Equatable, Sendable {

@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// One line of the memory map that the kernel is told (e820 types; PVH uses the same numbers).
 public struct MemoryMapEntry: Equatable, Sendable {
     public enum Kind: UInt32, Sendable {

@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// `hvm_start_info` version 1 with its module list and memory map (Xen's x86/HVM direct boot ABI, docs/misc/pvh).
 public struct PVHStartInfo: Equatable, Sendable {
     private static let magic: UInt32 = 0x336e_c578

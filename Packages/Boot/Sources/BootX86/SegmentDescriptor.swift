@@ -1,3 +1,5 @@
+internal import BootCommon
+
 /// A segment as an 8-byte GDT entry (Intel SDM volume 3, 3.4.5).
 public struct SegmentDescriptor: Equatable, Sendable {
     public let base: UInt32

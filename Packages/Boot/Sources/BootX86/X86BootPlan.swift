@@ -1,10 +1,9 @@
+public import BootCommon
+
 /// What has to be written where before the first vCPU runs, worked out without touching a guest's memory: file contents
 /// are named, not read, so that the loader can read them straight into RAM.
 public struct X86BootPlan: Equatable, Sendable {
-    public enum File: Equatable, Sendable {
-        case kernel
-        case initrd
-    }
+    public typealias File = BootFileKind
 
     public struct FileLoad: Equatable, Sendable {
         public let file: File

@@ -1,3 +1,5 @@
+public import BootCommon
+
 /// Why a kernel, its initrd and the tables cannot be laid out in this machine's memory. Sizes and addresses in bytes.
 public enum X86BootPlanError: Error, Equatable, Sendable {
     public enum Part: Equatable, Sendable {

@@ -1,3 +1,5 @@
+public import BootCommon
+
 /// Where direct boot puts things in guest physical memory, and where RAM is. All addresses and sizes in bytes.
 public struct X86MemoryLayout: Equatable, Sendable {
     /// GDT of 4 entries; the empty IDT follows it.

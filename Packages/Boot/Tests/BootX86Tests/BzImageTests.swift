@@ -1,3 +1,4 @@
+import BootCommon
 import BootTestSupport
 import BootX86
 import Testing

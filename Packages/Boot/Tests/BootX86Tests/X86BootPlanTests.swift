@@ -1,3 +1,4 @@
+import BootCommon
 import BootTestSupport
 @testable import BootX86
 import Testing

@@ -1,4 +1,5 @@
 import AddressSpace
+import BootCommon
 import BootX86
 import Foundation
 import MachineManager

@@ -1,12 +1,12 @@
 /// Reads little-endian fields out of bytes that may be hostile: every read is bounds-checked and answers nil outside.
-struct LittleEndianBytes {
+package struct LittleEndianBytes {
     private let bytes: [UInt8]
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
+    package init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    var count: Int { bytes.count }
+    package var count: Int { bytes.count }
 
-    func load<T: FixedWidthInteger & UnsignedInteger>(_: T.Type, at offset: Int) -> T? {
+    package func load<T: FixedWidthInteger & UnsignedInteger>(_: T.Type, at offset: Int) -> T? {
         let size = T.bitWidth / 8
         guard offset >= 0, size <= bytes.count, offset <= bytes.count - size else { return nil }
         var value: T = 0
@@ -17,29 +17,29 @@ struct LittleEndianBytes {
     }
 
     /// `count` bytes at `offset`, or nil when they are not all there.
-    func slice(at offset: Int, count: Int) -> ArraySlice<UInt8>? {
+    package func slice(at offset: Int, count: Int) -> ArraySlice<UInt8>? {
         guard offset >= 0, count >= 0, count <= bytes.count, offset <= bytes.count - count else { return nil }
         return bytes[offset..<offset + count]
     }
 
     /// Whether the bytes at `offset` are `expected`; false when some of them are missing.
-    func matches(_ expected: [UInt8], at offset: Int = 0) -> Bool {
+    package func matches(_ expected: [UInt8], at offset: Int = 0) -> Bool {
         slice(at: offset, count: expected.count)?.elementsEqual(expected) ?? false
     }
 }
 
 /// A table under construction. Offsets come from this package's constants, never from a file or a guest.
-struct ByteImage {
-    private(set) var bytes: [UInt8]
+package struct ByteImage {
+    package private(set) var bytes: [UInt8]
 
-    init(count: Int) { bytes = [UInt8](repeating: 0, count: count) }
+    package init(count: Int) { bytes = [UInt8](repeating: 0, count: count) }
 
-    init(reserving count: Int) {
+    package init(reserving count: Int) {
         bytes = []
         bytes.reserveCapacity(count)
     }
 
-    mutating func store<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at offset: Int) {
+    package mutating func store<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at offset: Int) {
         var rest = value
         for index in 0..<T.bitWidth / 8 {
             bytes[offset + index] = UInt8(truncatingIfNeeded: rest)
@@ -47,7 +47,7 @@ struct ByteImage {
         }
     }
 
-    mutating func store(_ source: some Sequence<UInt8>, at offset: Int) {
+    package mutating func store(_ source: some Sequence<UInt8>, at offset: Int) {
         var position = offset
         for byte in source {
             bytes[position] = byte
@@ -55,7 +55,7 @@ struct ByteImage {
         }
     }
 
-    mutating func append<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
+    package mutating func append<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
         var rest = value
         for _ in 0..<T.bitWidth / 8 {
             bytes.append(UInt8(truncatingIfNeeded: rest))
@@ -63,13 +63,13 @@ struct ByteImage {
         }
     }
 
-    mutating func append(_ source: some Sequence<UInt8>) { bytes.append(contentsOf: source) }
+    package mutating func append(_ source: some Sequence<UInt8>) { bytes.append(contentsOf: source) }
 
     /// Stores at `offset` the byte that makes `range` sum to zero modulo 256.
-    mutating func storeChecksum(at offset: Int, over range: Range<Int>) {
+    package mutating func storeChecksum(at offset: Int, over range: Range<Int>) {
         bytes[offset] = 0
         bytes[offset] = 0 &- bytes[range].reduce(0, &+)
     }
 }
 
-func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+package func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

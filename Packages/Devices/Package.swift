@@ -11,12 +11,15 @@ let below: [Target.Dependency] = [
     .product(name: "LinuxSys", package: "LinuxSys"),
     .product(name: "AddressSpace", package: "AddressSpace"),
     .product(name: "Hypervisor", package: "Hypervisor"),
+    .product(name: "FDT", package: "FDT"),
 ]
 
 let package = Package(
     name: "Devices",
     products: [.library(name: "Devices", targets: ["Devices"])],
-    dependencies: [.package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../Hypervisor")],
+    dependencies: [
+        .package(path: "../LinuxSys"), .package(path: "../AddressSpace"), .package(path: "../Hypervisor"), .package(path: "../FDT"),
+    ],
     targets: [
         .target(name: "Devices", dependencies: below, swiftSettings: strict),
         .testTarget(name: "DevicesTests", dependencies: ["Devices"] + below, swiftSettings: strict),

@@ -6,11 +6,11 @@ internal import Synchronization
 ///
 /// Any thread may call it, but devices are placed in the order of the calls, which decides their addresses.
 public final class SysBus: Sendable {
-    /// First the ISA interrupts: GSI 5...15 as in StratoVirt, but not 8, which is the RTC's: Linux claims it unshared. Then the inputs of the I/O APIC that no ISA
+    /// Those of x86_64. First the ISA interrupts: GSI 5...15 as in StratoVirt, but not 8, which is the RTC's: Linux claims it unshared. Then the inputs of the I/O APIC that no ISA
     /// interrupt is connected to, without 16, the power button's. KVM's initial routing and the MADT (GSI base 0) give GSI n input n, and the DSDT says
     /// that it is an edge (ACPI 6.5 section 6.4.3.6); a kernel without ACPI cannot use these.
     public static let defaultInterrupts: [UInt32] = [5, 6, 7, 9, 10, 11, 12, 13, 14, 15] + Array(17...23)
-    /// Between the event register of the power button and the I/O APIC.
+    /// That of x86_64: between the event register of the power button and the I/O APIC.
     public static let defaultWindow: Range<UInt64> = 0xF010_0000..<0xFEC0_0000
     /// Bytes of guest physical memory a virtio-mmio device takes.
     public static let slotSize: UInt64 = 0x200
@@ -27,16 +27,17 @@ public final class SysBus: Sendable {
     }
 
     private let memory: Region
-    private let ports: Region
+    private let ports: Region?
     private let machine: any VirtualMachine
     private let window: Range<UInt64>
     /// How many devices the interrupts are enough for.
     public let capacity: Int
     private let state: Mutex<State>
 
-    /// `memory` and `ports` are containers in which offset 0 is guest physical address 0 and port 0.
+    /// `memory` and `ports` are containers in which offset 0 is guest physical address 0 and port 0. aarch64 has no ports; `interrupts` are in the order in
+    /// which they are handed out.
     public init(
-        memory: Region, ports: Region, machine: any VirtualMachine, interrupts: [UInt32] = SysBus.defaultInterrupts,
+        memory: Region, ports: Region?, machine: any VirtualMachine, interrupts: [UInt32] = SysBus.defaultInterrupts,
         window: Range<UInt64> = SysBus.defaultWindow
     ) {
         self.memory = memory
@@ -82,6 +83,7 @@ public final class SysBus: Sendable {
 
     /// Puts a device at a fixed place of the port space.
     public func placePorts(_ region: Region, at port: UInt16) throws(SysBusError) {
+        guard let ports else { throw .noPorts(device: region.name) }
         do throws(AddressSpaceError) { try ports.add(region, at: UInt64(port)) } catch {
             throw .addressSpace(device: region.name, error)
         }

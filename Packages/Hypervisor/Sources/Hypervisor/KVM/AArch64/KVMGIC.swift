@@ -15,12 +15,12 @@ final class KVMGIC: Sendable {
         lines = AArch64Numbers.interruptLines(ofINTIDs: layout.lines)
         if let v3 = try KVMDevice(machine: machine, type: KVM_DEV_TYPE_ARM_VGIC_V3, name: "KVM_CREATE_DEVICE of a GICv3") {
             let hasRegions = v3.has(.redistributorRegion(index: 0, base: 0, count: 1))
-            for attribute in try GICSetup.v3(layout, hasRegions: hasRegions) { try v3.set(attribute) }
+            try v3.set(GICSetup.v3(layout, hasRegions: hasRegions))
             controller = v3
             its = try Self.its(of: machine, layout)
             kind = .v3(hasITS: its != nil)
         } else if let v2 = try KVMDevice(machine: machine, type: KVM_DEV_TYPE_ARM_VGIC_V2, name: "KVM_CREATE_DEVICE of a GICv2") {
-            for attribute in try GICSetup.v2(layout, vcpus: vcpus) { try v2.set(attribute) }
+            try v2.set(GICSetup.v2(layout, vcpus: vcpus))
             controller = v2
             its = nil
             kind = .v2
@@ -33,7 +33,7 @@ final class KVMGIC: Sendable {
         guard let base = layout.its,
             let its = try KVMDevice(machine: machine, type: KVM_DEV_TYPE_ARM_VGIC_ITS, name: "KVM_CREATE_DEVICE of an ITS")
         else { return nil }
-        for attribute in GICSetup.its(at: base) { try its.set(attribute) }
+        try its.set(GICSetup.its(at: base))
         return its
     }
 }
@@ -51,16 +51,19 @@ final class KVMDevice: Sendable {
 
     func has(_ attribute: KVMDeviceAttribute) -> Bool { ckvm_has_attribute(file.raw, attribute.group, attribute.attribute) >= 0 }
 
-    func set(_ attribute: KVMDeviceAttribute) throws(HypervisorError) { try attribute.set(on: file) }
+    /// In order, up to the first that is refused.
+    func set(_ attributes: [KVMDeviceAttribute]) throws(HypervisorError) {
+        for attribute in attributes { try attribute.set(on: file.raw) }
+    }
 }
 
 extension KVMDeviceAttribute {
-    /// Sets it on a device or a vCPU.
-    func set(on file: borrowing OwnedFD) throws(HypervisorError) {
+    /// Sets it on a device or a vCPU, by its descriptor.
+    func set(on file: Int32) throws(HypervisorError) {
         let result = switch value {
-        case .none: ckvm_set_attribute_none(file.raw, group, attribute)
-        case .word32(let word): ckvm_set_attribute_32(file.raw, group, attribute, word)
-        case .word64(let word): ckvm_set_attribute_64(file.raw, group, attribute, word)
+        case .none: ckvm_set_attribute_none(file, group, attribute)
+        case .word32(let word): ckvm_set_attribute_32(file, group, attribute, word)
+        case .word64(let word): ckvm_set_attribute_64(file, group, attribute, word)
         }
         try kvmCall(name, result)
     }

@@ -31,11 +31,11 @@ extension KVMVirtualCPU: AArch64VirtualCPU {
     public func setVirtualCounter(_ value: UInt64) throws(HypervisorError) { try setRegister(.virtualCounter, value) }
 
     public func enablePMU(interrupt: UInt32) throws(HypervisorError) {
-        try KVMDeviceAttribute.pmuInterrupt(interrupt).set(on: file)
-        try KVMDeviceAttribute.pmuInitialize.set(on: file)
+        try KVMDeviceAttribute.pmuInterrupt(interrupt).set(on: file.raw)
+        try KVMDeviceAttribute.pmuInitialize.set(on: file.raw)
     }
 
-    public func setStolenTime(address: UInt64) throws(HypervisorError) { try KVMDeviceAttribute.stolenTime(address).set(on: file) }
+    public func setStolenTime(address: UInt64) throws(HypervisorError) { try KVMDeviceAttribute.stolenTime(address).set(on: file.raw) }
 
     func architectureExit(_ reason: UInt32) -> VCPUExit {
         // As on x86: an instruction that would have to be emulated, and cannot be. `diagnosis` tells the rest.

@@ -23,6 +23,9 @@ let package = Package(
         .target(name: "CPU", dependencies: ["CCPU", linuxSys, addressSpace, fdt, hypervisor], swiftSettings: strict),
         .testTarget(
             name: "CPUTests",
-            dependencies: ["CPU", linuxSys, addressSpace, fdt, hypervisor, .product(name: "HypervisorTesting", package: "Hypervisor")],
-            swiftSettings: strict),
+            dependencies: [
+                "CPU", linuxSys, addressSpace, fdt, hypervisor, .product(name: "FDTTesting", package: "FDT"),
+                .product(name: "HypervisorTesting", package: "Hypervisor"),
+            ],
+            exclude: ["Golden"], swiftSettings: strict),
     ])

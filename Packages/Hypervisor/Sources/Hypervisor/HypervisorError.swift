@@ -38,6 +38,7 @@ public enum HypervisorError: Error, Equatable, Sendable, CustomStringConvertible
         case .missingCapability(let name): "KVM lacks the capability \(name)"
         case .call(let name, let errno): "\(name) failed: \(errno)"
         case .tooManyVCPUs(let limit): "KVM on this host allows no more than \(limit) vCPUs"
+        case .noSuchInterruptLine(let gsi, limit: 0): "interrupt line \(gsi) does not exist: there is no interrupt controller"
         case .noSuchInterruptLine(let gsi, let limit): "interrupt line \(gsi) does not exist: lines are 0 to \(Int64(limit) - 1)"
         case .sharedPageTooSmall(let size): "KVM shares only \(size) bytes with a vCPU"
         case .eventFD(let errno): "cannot create an eventfd: \(errno)"

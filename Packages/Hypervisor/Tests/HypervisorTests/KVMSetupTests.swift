@@ -25,6 +25,7 @@ import Testing
     @Test func errors_descriptions_nameWhatIsMissing() {
         #expect(HypervisorError.wrongAPIVersion(found: 11).description == "KVM API version is 11, but version 12 is needed")
         #expect(HypervisorError.missingCapability("KVM_CAP_IRQFD").description == "KVM lacks the capability KVM_CAP_IRQFD")
+        #expect(HypervisorError.noSuchInterruptLine(gsi: 1, limit: 0).description == "interrupt line 1 does not exist: there is no interrupt controller")
         #expect(HypervisorError.call("KVM_CREATE_VM", .noMemory).description == "KVM_CREATE_VM failed: Cannot allocate memory")
     }
 

@@ -12,7 +12,7 @@ public struct AArch64CPUFeatures: Equatable, Sendable {
 /// `HypervisorError.call` when the kernel refuses.
 ///
 /// Order of calls: `initialize` for every vCPU, then `AArch64VirtualMachine.createGIC`, then `enablePMU` and `setStolenTime`; registers at any time after
-/// `initialize`, which resets them.
+/// `initialize`, which resets them. A vCPU that waits for its start waits in `run`, and `interrupted` ends that as always.
 public protocol AArch64VirtualCPU: VirtualCPU {
     /// The host's own kind of processor, with PSCI 0.2. One that does not start running waits until the guest starts it (PSCI CPU_ON).
     func initialize(_ features: AArch64CPUFeatures, startsRunning: Bool) throws(HypervisorError)
@@ -23,13 +23,13 @@ public protocol AArch64VirtualCPU: VirtualCPU {
     func setRegister(_ register: AArch64Register, _ value: UInt64) throws(HypervisorError)
     func register(_ register: AArch64Register) throws(HypervisorError) -> UInt64
 
-    /// CNTVCT_EL0, which counts on while the vCPU does not run. On newer kernels all vCPUs of a machine share its offset.
+    /// CNTVCT_EL0, which counts on while the vCPU does not run. All vCPUs of a machine share its offset: set for one, it is set for all.
     func virtualCounter() throws(HypervisorError) -> UInt64
     func setVirtualCounter(_ value: UInt64) throws(HypervisorError)
 
     /// Connects the PMU of a vCPU that was initialized with one to `interrupt`, the INTID (16...31) of a private interrupt, the same for all vCPUs.
     func enablePMU(interrupt: UInt32) throws(HypervisorError)
 
-    /// Where the vCPU finds its stolen time: 64 bytes of guest RAM, 64 byte aligned, its own (Arm DEN0057).
+    /// Where the vCPU finds its stolen time: 64 bytes, 64 byte aligned, its own, of guest RAM that the memory listener has seen (Arm DEN0057). Once.
     func setStolenTime(address: UInt64) throws(HypervisorError)
 }

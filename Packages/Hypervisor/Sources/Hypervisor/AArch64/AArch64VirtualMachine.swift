@@ -19,7 +19,7 @@ public struct GICLayout: Equatable, Sendable {
     public var its: UInt64?
     /// Version 3 only. Together they have room for all vCPUs.
     public var redistributors: [Redistributors]
-    /// How many interrupt numbers (INTIDs) there are, the 32 private ones included: a multiple of 32, 64...1024 (KVM: 1020 are usable then).
+    /// How many interrupt numbers (INTIDs) there are, the 32 private ones included: a multiple of 32, 64...992.
     public var lines: UInt32
 
     public init(distributor: UInt64, cpuInterface: UInt64, its: UInt64?, redistributors: [Redistributors], lines: UInt32) {

@@ -14,9 +14,7 @@ public final class KVMVirtualMachine: VirtualMachine {
         self.kvm = kvm
         self.file = file
         self.architecture = architecture
-        // Since Linux 4.6; before that an id is bounded by the number of vCPUs.
-        let limit = kvm.value(of: .vcpuID)
-        vcpuIDLimit = limit > 0 ? limit : kvm.value(of: .vcpus)
+        vcpuIDLimit = KVMArchitecture.vcpuIDLimit(of: kvm)
         try prepareArchitecture()
     }
 

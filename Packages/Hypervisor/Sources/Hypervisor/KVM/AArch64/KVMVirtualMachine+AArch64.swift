@@ -33,6 +33,9 @@ final class KVMArchitecture: Sendable {
     /// Inputs of the interrupt controller.
     var interruptLineLimit: UInt32 { gic.withLock { $0?.lines ?? 0 } }
 
+    /// Ids are given from 0 on without a gap, so the number of vCPUs, 8 where the host has a GICv2, bounds them.
+    static func vcpuIDLimit(of kvm: KVM) -> Int { kvm.value(of: .vcpus) }
+
     /// KVM_IRQ_LINE's number of an input.
     static func irqLine(gsi: UInt32) -> UInt32 { AArch64Numbers.irqLine(gsi: gsi) }
 }

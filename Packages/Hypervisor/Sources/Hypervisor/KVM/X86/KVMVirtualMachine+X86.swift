@@ -34,6 +34,12 @@ final class KVMArchitecture: Sendable {
 
     init(kvm: KVM) {}
 
+    /// Since Linux 4.6 ids may be sparse; before that an id is bounded by the number of vCPUs.
+    static func vcpuIDLimit(of kvm: KVM) -> Int {
+        let limit = kvm.value(of: .vcpuID)
+        return limit > 0 ? limit : kvm.value(of: .vcpus)
+    }
+
     /// KVM_IRQ_LINE's number of an input.
     static func irqLine(gsi: UInt32) -> UInt32 { gsi }
 }

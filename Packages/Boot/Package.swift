@@ -24,7 +24,7 @@ let package = Package(
         .target(
             name: "Boot",
             dependencies: [
-                "BootCommon", "BootX86", "BootAArch64", .product(name: "LinuxSys", package: "LinuxSys"),
+                "BootCommon", "BootX86", "BootAArch64", "BootDecompression", .product(name: "LinuxSys", package: "LinuxSys"),
                 .product(name: "AddressSpace", package: "AddressSpace"), .product(name: "CPU", package: "CPU"),
             ],
             swiftSettings: strict),
@@ -32,8 +32,14 @@ let package = Package(
         .target(name: "BootCommon", swiftSettings: strict),
         .target(name: "BootX86", dependencies: ["BootCommon"], swiftSettings: strict),
         .target(name: "BootAArch64", dependencies: ["BootCommon"], swiftSettings: strict),
+        .systemLibrary(name: "CZlib", pkgConfig: nil, providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: nil, providers: [.apt(["libzstd-dev"])]),
+        .target(
+            name: "BootDecompression",
+            dependencies: ["BootCommon", "CZlib", "CZstd", .product(name: "LinuxSys", package: "LinuxSys")],
+            swiftSettings: strict),
         // Kernels of a few KiB, built by the tests of all targets.
-        .target(name: "BootTestSupport", path: "Tests/BootTestSupport", swiftSettings: tests),
+        .target(name: "BootTestSupport", dependencies: ["CZlib", "CZstd"], path: "Tests/BootTestSupport", swiftSettings: tests),
         .testTarget(
             name: "BootTests",
             dependencies: [
@@ -44,4 +50,7 @@ let package = Package(
         .testTarget(name: "BootX86Tests", dependencies: ["BootCommon", "BootX86", "BootTestSupport"], swiftSettings: tests),
         .testTarget(
             name: "BootAArch64Tests", dependencies: ["BootCommon", "BootAArch64", "BootTestSupport"], swiftSettings: tests),
+        .testTarget(
+            name: "BootDecompressionTests", dependencies: ["BootCommon", "BootDecompression", "BootTestSupport"],
+            swiftSettings: tests),
     ])

@@ -53,11 +53,26 @@ public enum AArch64Boot {
         _ kernel: borrowing BootFile, initrd: BootFileName?, initrdSize: UInt64?,
         _ configuration: AArch64BootConfiguration, into memory: GuestMemory
     ) throws(BootError) -> AArch64BootPlan {
+        let name = kernel.name
+        func plan(_ header: AArch64ImageHeader, kernelSize: UInt64) throws(BootError) -> AArch64BootPlan {
+            try naming(name, initrd) { () throws(AArch64BootPlanError) in
+                try AArch64BootPlan(
+                    header: header, kernelSize: kernelSize, initrdSize: initrdSize, ramBase: configuration.ramBase,
+                    ramSize: configuration.ramSize)
+            }
+        }
         switch try recognise(kernel) {
         case .image(let header, let size):
-            let plan = try plan(
-                header, size: size, initrd: initrd, initrdSize: initrdSize, kernel: kernel.name, configuration)
+            let plan = try plan(header, kernelSize: size)
             try kernel.load(from: 0, count: size, to: plan.kernel.start, of: memory)
+            return plan
+        case .compressed(let format, let offset, let size):
+            let payload = CompressedKernel(format: format, offset: offset, size: size)
+            let space = try naming(name, initrd) { () throws(AArch64BootPlanError) in
+                try AArch64BootPlan.kernelSpace(ramBase: configuration.ramBase, ramSize: configuration.ramSize)
+            }
+            let plan = try plan(try kernel.header(of: payload, using: space, of: memory), kernelSize: 0)
+            _ = try kernel.decompress(payload, to: plan.room, of: memory)
             return plan
         }
     }
@@ -72,14 +87,12 @@ public enum AArch64Boot {
         }
     }
 
-    private static func plan(
-        _ header: AArch64ImageHeader, size: UInt64, initrd: BootFileName?, initrdSize: UInt64?, kernel: BootFileName,
-        _ configuration: AArch64BootConfiguration
-    ) throws(BootError) -> AArch64BootPlan {
+    /// Says of an error which file it is about.
+    private static func naming<Result>(
+        _ kernel: BootFileName, _ initrd: BootFileName?, _ body: () throws(AArch64BootPlanError) -> Result
+    ) throws(BootError) -> Result {
         do throws(AArch64BootPlanError) {
-            return try AArch64BootPlan(
-                header: header, kernelSize: size, initrdSize: initrdSize, ramBase: configuration.ramBase,
-                ramSize: configuration.ramSize)
+            return try body()
         } catch {
             let name: BootFileName? =
                 switch error.file {

@@ -1,6 +1,7 @@
 public import AddressSpace
 public import BootAArch64
 public import BootCommon
+public import BootDecompression
 public import BootX86
 public import LinuxSys
 
@@ -31,6 +32,11 @@ public enum BootError: Error, Equatable, Sendable {
     case aarch64Image(BootFileName, AArch64ImageError)
     /// As with `x86Plan`.
     case aarch64Plan(BootFileName?, AArch64BootPlanError)
+    case decompression(BootFileName, DecompressionError)
+    /// What came out when the file was decompressed is no kernel.
+    case decompressedImage(BootFileName, AArch64ImageError)
+    /// What comes out does not fit into this part of RAM, which is what the kernel may fill.
+    case decompressedKernelDoesNotFit(BootFileName, GuestRange)
     /// The machine's RAM is not what its layout says.
     case memory(address: UInt64, GuestMemoryError)
 
@@ -55,6 +61,9 @@ extension BootError: CustomStringConvertible {
         case .x86Plan(nil, let error): error.description
         case .aarch64Plan(let name?, let error): "\(name): \(error)"
         case .aarch64Plan(nil, let error): error.description
+        case .decompression(let name, let error): "\(name): \(error)"
+        case .decompressedImage(let name, let error): "\(name): decompressed: \(error)"
+        case .decompressedKernelDoesNotFit(let name, let range): "\(name): decompressed, it does not fit into memory \(range)"
         case .memory(let address, let error): "cannot write boot data to 0x\(String(address, radix: 16)): \(error)"
         }
     }

@@ -29,34 +29,39 @@ public struct AArch64BootPlan: Equatable, Sendable {
     public init(
         header: AArch64ImageHeader, kernelSize: UInt64, initrdSize: UInt64?, ramBase: UInt64, ramSize: UInt64
     ) throws(AArch64BootPlanError) {
-        guard let ram = GuestRange(start: ramBase, count: ramSize), ram.end <= Self.physicalEnd,
-            ramBase.isMultiple(of: Self.granule)
-        else { throw .ram(base: ramBase, size: ramSize) }
-        // RAM ends below 48 bits, so these do not wrap.
-        let base = ramBase &+ Self.granule
+        let space = try Self.kernelSpace(ramBase: ramBase, ramSize: ramSize)
         let claim = max(kernelSize, header.imageSize ?? 0, UInt64(AArch64ImageHeader.size))
-        let (start, wraps) = base.addingReportingOverflow(header.textOffset)
+        let (start, wraps) = space.start.addingReportingOverflow(header.textOffset)
         guard !wraps, let kernel = GuestRange(start: start, count: claim) else {
             throw .kernelWraps(textOffset: header.textOffset, size: claim)
         }
-        guard kernel.end <= ram.end, let tree = GuestRange(start: ramBase, end: base) else {
-            throw .kernelDoesNotFit(kernel, limit: ram.end)
+        guard kernel.end <= space.end, let tree = GuestRange(start: ramBase, end: space.start) else {
+            throw .kernelDoesNotFit(kernel, limit: space.end)
         }
         self.kernel = kernel
         deviceTree = tree
         initrd = try initrdSize.map { size throws(AArch64BootPlanError) in
-            try Self.placeInitrd(size: size, kernel: kernel, ram: ram, page: header.pageSize ?? Self.largestPage)
+            try Self.placeInitrd(size: size, kernel: kernel, limit: space.end, page: header.pageSize ?? Self.largestPage)
         }
-        room = GuestRange(start: start, end: initrd?.start ?? ram.end) ?? kernel
+        room = GuestRange(start: start, end: initrd?.start ?? space.end) ?? kernel
+    }
+
+    /// All RAM that is not kept for the device tree; starts at a multiple of 2 MiB.
+    public static func kernelSpace(ramBase: UInt64, ramSize: UInt64) throws(AArch64BootPlanError) -> GuestRange {
+        guard let ram = GuestRange(start: ramBase, count: ramSize), ram.end <= physicalEnd, ramBase.isMultiple(of: granule),
+            // RAM ends below 48 bits.
+            let space = GuestRange(start: ramBase &+ granule, end: ram.end), !space.isEmpty
+        else { throw .ram(base: ramBase, size: ramSize) }
+        return space
     }
 
     /// As high as the kernel reads it, on a boundary of the kernel's own pages: a kernel whose size is unknown takes what
     /// follows it.
     private static func placeInitrd(
-        size: UInt64, kernel: GuestRange, ram: GuestRange, page: UInt64
+        size: UInt64, kernel: GuestRange, limit: UInt64, page: UInt64
     ) throws(AArch64BootPlanError) -> GuestRange {
         guard size > 0 else { throw .initrdEmpty }
-        let limit = min(ram.end, kernel.start & ~(windowAlignment - 1) &+ windowSize)
+        let limit = min(limit, kernel.start & ~(windowAlignment - 1) &+ windowSize)
         guard size <= limit, case let start = (limit &- size) & ~(page - 1), start >= kernel.end,
             let range = GuestRange(start: start, count: size)
         else { throw .initrdDoesNotFit(size: size, kernel: kernel, limit: limit) }

@@ -2,7 +2,7 @@ public import BootCommon
 
 /// Why a kernel and its initrd cannot be laid out in this machine's memory. Sizes and addresses in bytes.
 public enum AArch64BootPlanError: Error, Equatable, Sendable {
-    /// RAM that does not start at a multiple of 2 MiB, or does not end below 48 bits.
+    /// RAM of 2 MiB or less, or that does not start at a multiple of 2 MiB, or does not end below 48 bits.
     case ram(base: UInt64, size: UInt64)
     /// The header asks for a place that 64 bits do not count.
     case kernelWraps(textOffset: UInt64, size: UInt64)

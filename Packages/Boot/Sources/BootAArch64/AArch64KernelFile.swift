@@ -4,8 +4,11 @@ public import BootCommon
 public enum AArch64KernelFile: Equatable, Sendable {
     /// An `Image`; size of the file in bytes.
     case image(AArch64ImageHeader, size: UInt64)
+    /// An Image that is compressed, alone or as the payload of an EFI zboot image; where it is in the file, in bytes.
+    case compressed(KernelCompression, offset: UInt64, size: UInt64)
 
-    private static let headSize: UInt64 = 4096
+    /// What tells all formats apart, in bytes.
+    public static let headSize: UInt64 = 4096
 
     /// Reads the first 4 KiB of the file.
     /// - Throws: every way in which the file is damaged, or not for aarch64.
@@ -19,15 +22,25 @@ public enum AArch64KernelFile: Equatable, Sendable {
         } catch {
             throw .source(error)
         }
-        guard head.matches(AArch64ImageHeader.magic, at: AArch64ImageHeader.magicOffset) else {
-            throw Self.refusal(head, size: size)
+        if head.matches(AArch64ImageHeader.magic, at: AArch64ImageHeader.magicOffset) {
+            self = .image(try AArch64ImageHeader(head), size: size)
+        } else if ZbootHeader.recognises(head) {
+            // Of the other architectures that have such images the PE header tells, before anything is decompressed.
+            if let foreign = Self.foreignArchitecture(head) { throw .foreignArchitecture(foreign) }
+            let zboot = try ZbootHeader(head, size: size)
+            self = .compressed(zboot.compression, offset: zboot.payloadOffset, size: zboot.payloadSize)
+        } else {
+            switch CompressionFormat(recognising: head) {
+            case .gzip: self = .compressed(.gzip, offset: 0, size: size)
+            case .zstd: self = .compressed(.zstd, offset: 0, size: size)
+            case let format?: throw .compressed(format.rawValue)
+            case nil: throw Self.refusal(head, size: size)
+            }
         }
-        self = .image(try AArch64ImageHeader(head), size: size)
     }
 
     private static func refusal(_ head: LittleEndianBytes, size: UInt64) -> AArch64ImageError {
         if head.matches([0x7f, 0x45, 0x4c, 0x46]) { return elfRefusal(head, size: size) }
-        if let format = CompressionFormat(recognising: head) { return .compressed(format.rawValue) }
         if let foreign = foreignArchitecture(head) { return .foreignArchitecture(foreign) }
         if head.matches([0x4d, 0x5a]) { return .efiProgram }
         return size < UInt64(AArch64ImageHeader.size) ? .tooShort(size) : .notAKernel

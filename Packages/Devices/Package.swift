@@ -22,5 +22,6 @@ let package = Package(
     ],
     targets: [
         .target(name: "Devices", dependencies: below, swiftSettings: strict),
-        .testTarget(name: "DevicesTests", dependencies: ["Devices"] + below, swiftSettings: strict),
+        .testTarget(
+            name: "DevicesTests", dependencies: ["Devices", .product(name: "HypervisorTesting", package: "Hypervisor")] + below, swiftSettings: strict),
     ])

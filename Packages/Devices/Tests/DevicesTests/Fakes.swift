@@ -5,13 +5,21 @@ import Synchronization
 
 @testable import Devices
 
-/// Counts edges.
+/// Counts edges, and knows the level.
 final class FakeLine: InterruptLine {
     let gsi: UInt32
     private let count = Atomic<Int>(0)
+    private let isHigh = Atomic<Bool>(false)
+    private let calls = Atomic<Int>(0)
     init(gsi: UInt32 = 0) { self.gsi = gsi }
     func pulse() { count.add(1, ordering: .relaxed) }
-    func set(level: Bool) {}
+    func set(level: Bool) {
+        isHigh.store(level, ordering: .relaxed)
+        calls.add(1, ordering: .relaxed)
+    }
+    var level: Bool { isHigh.load(ordering: .relaxed) }
+    /// How often `set` was called: system calls.
+    var levelCalls: Int { calls.load(ordering: .relaxed) }
     var pulses: Int { count.load(ordering: .relaxed) }
     /// Edges since the last call.
     func take() -> Int { count.exchange(0, ordering: .relaxed) }
@@ -23,12 +31,16 @@ final class FakeBackend: CharBackend {
         var sent: [UInt8] = []
         var ready = true
         var resumed = 0
+        /// Bytes that are taken before `ready` becomes false by itself.
+        var room = Int.max
     }
     let state = Mutex(State())
     func start(on loop: EventLoop, client: any CharBackendClient) throws(CharBackendError) {}
     func send(_ byte: UInt8) -> Bool {
         state.withLock {
             $0.sent.append(byte)
+            $0.room -= 1
+            if $0.room <= 0 { $0.ready = false }
             return $0.ready
         }
     }
@@ -41,6 +53,8 @@ final class FakeBackend: CharBackend {
     var filename: String { "fake" }
     func stop() {}
     var droppedBytes: UInt64 { 0 }
+    /// The host takes `room` more bytes.
+    func open(_ room: Int = .max) { state.withLock { ($0.ready, $0.room) = (true, room) } }
     var sent: [UInt8] { state.withLock { $0.sent } }
     var resumed: Int { state.withLock { $0.resumed } }
 }
@@ -80,5 +94,6 @@ final class FakeClock: Sendable {
     init(seconds: Int64, nanoseconds: UInt64 = 0) { time = Mutex(UInt64(seconds) * 1_000_000_000 + nanoseconds) }
     var now: UInt64 { time.withLock { $0 } }
     func advance(nanoseconds: UInt64) { time.withLock { $0 += nanoseconds } }
+    func stepBack(seconds: UInt64) { time.withLock { $0 -= seconds * 1_000_000_000 } }
     func advance(seconds: UInt64) { advance(nanoseconds: seconds * 1_000_000_000) }
 }

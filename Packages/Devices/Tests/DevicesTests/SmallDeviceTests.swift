@@ -148,6 +148,21 @@ private final class Silent: RegionOps {
         #expect(bus.slots[1].acpiDevice == .init(base: 0xF010_0200, size: 0x200, gsi: 6))
     }
 
+    /// aarch64: no ports, and shared peripheral interrupts.
+    @Test func aarch64_hasRoomForADeviceOnEachInterrupt() throws {
+        let memory = AddressSpace(name: "memory", size: 1 << 40)
+        let bus = SysBus(
+            memory: memory.root, ports: nil, machine: FakeMachine(), interrupts: SysBus.aarch64Interrupts, window: SysBus.aarch64Window)
+        for index in 0..<192 {
+            let slot = try bus.allocate(name: "device \(index)")
+            #expect(slot.base == 0x0A00_0000 + UInt64(index) * 0x200 && slot.gsi == 32 + UInt32(index))
+            try bus.place(.io(name: slot.name, size: 0x200, ops: Silent()), in: slot)
+        }
+        #expect(throws: SysBusError.interruptsExhausted(device: "more", limit: 192)) { try bus.allocate(name: "more") }
+        #expect(throws: SysBusError.noPorts(device: "x")) { try bus.placePorts(.io(name: "x", size: 1, ops: Silent()), at: 0) }
+        #expect(bus.slots.allSatisfy { $0.virtioMMIOCommandLineWord == nil })
+    }
+
     @Test func exhaustion_namesTheDevice() throws {
         let (bus, _) = try make()
         for index in 0..<17 { _ = try bus.allocate(name: "device \(index)") }

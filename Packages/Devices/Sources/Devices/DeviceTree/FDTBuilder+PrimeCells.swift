@@ -33,6 +33,7 @@ extension FDTBuilder {
         try property("#gpio-cells", cells: [2])
         try property("interrupt-controller")
         try property("#interrupt-cells", cells: [2])
+        try property("#address-cells", cells: [0])  // interrupts of the pins have no addresses
         try property("phandle", cells: [FDTPhandle.gpio])
         try endNode()
 

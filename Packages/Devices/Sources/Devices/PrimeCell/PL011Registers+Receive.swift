@@ -3,7 +3,7 @@
 /// Input waits in one queue, the backlog. The receive FIFO is as much of its beginning as the guest can see, and grows when the guest looks or wants to be
 /// interrupted, so a guest that does not care yet loses nothing. Linux discards what is in the FIFO when it opens the port (pl011_enable_interrupts): it
 /// writes CR, clears the receive interrupts, reads DR until FR says empty, and then enables the interrupts. What was typed or piped early is no noise on a
-/// wire, so it steps back out of sight while that is done.
+/// wire, so that one look at FR finds nothing, and then the input is there again.
 extension PL011Registers {
     /// Host bytes held for the guest; with these the backend stops reading (CVE-2020-27174 was a queue without such a limit).
     static let backlogCapacity = 1024
@@ -38,8 +38,9 @@ extension PL011Registers {
     }
 
     mutating func readData() -> UInt32 {
-        lookForInput()
         receiver.mayDiscard = false
+        receiver.isDiscarding = false
+        lookForInput()
         var entry: UInt16 = 0
         if !receiver.looped.isEmpty {
             entry = receiver.looped.removeFirst()
@@ -56,10 +57,14 @@ extension PL011Registers {
         return UInt32(entry)
     }
 
-    /// The guest looks whether there is input.
+    /// The guest is about to look whether there is input.
     mutating func lookForInput() {
         if receivedCount == 0 { fill() }
-        receiver.isDiscarding = false
+    }
+
+    /// The guest has looked.
+    mutating func lookedForInput() {
+        if receiver.isDiscarding { inputIsWanted() }
     }
 
     /// With an interrupt for input on, the guest need not look first.

@@ -89,7 +89,7 @@ struct PL011Registers {
     var control: UInt16 = Control.enableTransmit | Control.enableReceive
     private var fifoLevels: UInt8 = 0x12  // half full, both
     var interruptMask: UInt16 = 0
-    /// Interrupts that stay until they are cleared. The receive timeout is not among them, see `rawInterrupts`.
+    /// Interrupts that stay until they are cleared or their cause ends; the receive timeout is not among them, see `rawInterrupts`.
     var latched: UInt16 = 0
     private var dmaControl: UInt8 = 0
 
@@ -104,6 +104,7 @@ struct PL011Registers {
         case Register.status: return UInt32(receiver.status)
         case Register.flags:
             lookForInput()
+            defer { lookedForInput() }
             return modemFlags | receiveFlags | transmitFlags
         case Register.lowPower: return UInt32(lowPower)
         case Register.integerDivisor: return UInt32(integerDivisor)
@@ -114,9 +115,11 @@ struct PL011Registers {
         case Register.interruptMask: return UInt32(interruptMask)
         case Register.rawInterrupt:
             lookForInput()
+            defer { lookedForInput() }
             return UInt32(rawInterrupts)
         case Register.maskedInterrupt:
             lookForInput()
+            defer { lookedForInput() }
             return UInt32(maskedInterrupts)
         case Register.dmaControl: return UInt32(dmaControl)
         default: return 0
@@ -196,12 +199,9 @@ struct PL011Registers {
 
     // MARK: Interrupt
 
-    /// The line is silent as soon as a byte has come: what is in the FIFO and has not reached the trigger level is a receive timeout at once. As with a real one,
-    /// whose time runs again, it cannot be cleared for good while bytes wait.
-    var rawInterrupts: UInt16 {
-        let isTimeout = receivedCount > 0 && latched & Interrupt.receive == 0
-        return latched | (isTimeout ? Interrupt.receiveTimeout : 0)
-    }
+    /// The line is silent as soon as a byte has come, so input in the FIFO is a receive timeout at once. As with a real one, whose time runs again, it cannot be
+    /// cleared for good while bytes wait.
+    var rawInterrupts: UInt16 { latched | (receivedCount > 0 ? Interrupt.receiveTimeout : 0) }
 
     var maskedInterrupts: UInt16 { rawInterrupts & interruptMask }
 }

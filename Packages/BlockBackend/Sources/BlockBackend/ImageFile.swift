@@ -73,7 +73,7 @@ final class ImageFile: Sendable {
     private static func checkKind(_ path: String) throws(BlockError) {
         // O_PATH opens no device and waits for nobody; it only names the file.
         let name: OwnedFD
-        do { name = try SysFile.open(path, OpenFlags(rawValue: 0o10000000)) } catch { throw .cannotOpen(path: path, error) }
+        do { name = try SysFile.open(path, .nameOnly) } catch { throw .cannotOpen(path: path, error) }
         let status = try status(of: name, path)
         guard status.kind == .regular || status.kind == .blockDevice else { throw .wrongKind(path: path, status.kind) }
     }

@@ -39,7 +39,8 @@ enum { RARE_CODE_PIECE = 16 << 10 };
 
 void sys_limit_fault_around(void) {
     uintptr_t start = (uintptr_t)program_rare_code, end = (uintptr_t)etext;
-    if (start == 0 || end == 0) return;
+    // The kernel maps no more than 64 KiB around a fault: where that is one page there is nothing to limit.
+    if (start == 0 || end == 0 || sysconf(_SC_PAGESIZE) > RARE_CODE_PIECE) return;
     start = (start + RARE_CODE_PIECE - 1) & ~(uintptr_t)(RARE_CODE_PIECE - 1);
     for (; start < end && end - start > RARE_CODE_PIECE; start += 2 * RARE_CODE_PIECE) madvise((void *)start, RARE_CODE_PIECE, MADV_RANDOM);
 }

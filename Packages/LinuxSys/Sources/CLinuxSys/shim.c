@@ -21,6 +21,8 @@
 
 #define SYS_RESULT(expression) ({ long result_ = (long)(expression); result_ < 0 ? -(long)errno : result_; })
 
+const int sys_open_direct = O_DIRECT;
+const int sys_open_path = O_PATH;
 long sys_open(const char *path, int flags, unsigned mode) { return SYS_RESULT(open(path, flags | O_CLOEXEC, mode)); }
 long sys_dup(int fd) { return SYS_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 long sys_read(int fd, void *buffer, size_t count) { return SYS_RESULT(read(fd, buffer, count)); }
@@ -133,7 +135,9 @@ int sys_thread_start(pthread_t *out, size_t stack, sys_thread_body body, void *a
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
     if (error) return error;
-    pthread_attr_setstacksize(&attributes, stack);
+    // A smaller one is refused, and what the C library needs differs between architectures (pthread_attr_setstacksize(3): 16 KiB or 128 KiB).
+    long smallest = sysconf(_SC_THREAD_STACK_MIN);
+    pthread_attr_setstacksize(&attributes, smallest > 0 && stack < (size_t)smallest ? (size_t)smallest : stack);
     error = pthread_create(out, &attributes, body, argument);
     pthread_attr_destroy(&attributes);
     return error;

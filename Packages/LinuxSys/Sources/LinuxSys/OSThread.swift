@@ -22,13 +22,14 @@ public final class OSThread: Sendable {
         self.handle = Mutex(handle)
     }
 
-    /// Starts a thread. `name` is cut to the 15 bytes that Linux keeps; the stack takes memory only as it is touched.
+    /// Starts a thread. `name` is cut to the 15 bytes that Linux keeps; the stack takes memory only as it is touched, and has
+    /// as much room as the C library wants at least.
     public static func start(name: String, stackSize: Int = 256 << 10, _ body: @escaping @Sendable () -> Void) throws(Errno) -> OSThread {
         let start = Start(name: name, body: body)
         var thread = pthread_t()
         // SAFETY: the thread takes over the retained reference as its first act; when no thread starts it is released here.
         let argument = unsafe Unmanaged.passRetained(start)
-        let error = unsafe sys_thread_start(&thread, max(stackSize, 16 << 10), { argument in
+        let error = unsafe sys_thread_start(&thread, max(stackSize, 0), { argument in
             guard let argument = unsafe argument else { return nil }
             let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
             start.identifier.store(sys_gettid(), ordering: .releasing)

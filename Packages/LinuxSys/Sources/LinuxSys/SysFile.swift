@@ -17,7 +17,9 @@ public struct OpenFlags: OptionSet, Sendable {
     public static let nonBlocking = OpenFlags(rawValue: O_NONBLOCK)
     public static let noControllingTerminal = OpenFlags(rawValue: O_NOCTTY)
     /// O_DIRECT: buffers, lengths and offsets must be multiples of the device's logical block size.
-    public static let direct = OpenFlags(rawValue: 0o40000)
+    public static let direct = OpenFlags(rawValue: sys_open_direct)
+    /// O_PATH: names a file without opening it.
+    public static let nameOnly = OpenFlags(rawValue: sys_open_path)
 }
 
 /// What stat(2) tells of a file.

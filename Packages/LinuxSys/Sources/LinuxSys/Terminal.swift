@@ -33,11 +33,15 @@ public struct PseudoTerminal: ~Copyable {
     public init() throws(Errno) {
         let capacity = 64
         var descriptor: Int32 = -1
-        path = try unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer throws(Errno) in
-            guard let start = buffer.baseAddress else { throw .noMemory }
-            _ = try check(unsafe sys_openpty(&descriptor, start, capacity))
-            return unsafe String(cString: start)
+        var name = ""
+        let result = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
+            guard let start = buffer.baseAddress else { return -Int(ENOMEM) }
+            let result = unsafe sys_openpty(&descriptor, start, capacity)
+            if result >= 0 { name = unsafe String(cString: start) }
+            return result
         }
+        _ = try check(result)
+        path = name
         controller = OwnedFD(adopting: descriptor)
     }
 }

@@ -10,6 +10,9 @@
 #include <sys/uio.h>
 #include <termios.h>
 
+// O_DIRECT and O_PATH, which do not import; the number of the first differs between architectures.
+extern const int sys_open_direct;
+extern const int sys_open_path;
 long sys_open(const char *path, int flags, unsigned mode);
 long sys_dup(int fd);
 long sys_read(int fd, void *buffer, size_t count);

@@ -5,23 +5,22 @@ extension GuestMemory {
 
     /// Fills all of `bytes` from guest RAM. The copy is the caller's: check and use that, never look twice.
     public func read(at gpa: UInt64, into bytes: inout MutableRawSpan) throws(GuestMemoryError) {
-        let total = UInt64(bytes.byteCount)
-        try validate(gpa, total, .read)
-        try unsafe bytes.withUnsafeMutableBytes { (target) throws(GuestMemoryError) in
-            try pieces(gpa, total, .read) { address, done, count in
-                // SAFETY: pieces gives count bytes that are mapped meanwhile, done + count <= bytes.byteCount.
-                unsafe (target.baseAddress.unsafelyUnwrapped + done)
-                    .copyMemory(from: RawMemory.pointer(address), byteCount: count)
-            }
-        }
+        try unsafe bytes.withUnsafeMutableBytes { (target) throws(GuestMemoryError) in try unsafe read(at: gpa, into: target) }
     }
 
     /// Fills all elements of `bytes` from guest RAM.
     public func read(at gpa: UInt64, into bytes: inout [UInt8]) throws(GuestMemoryError) {
         var span = bytes.mutableSpan
-        // SAFETY: UInt8 has no padding and every bit pattern is one.
-        var raw = unsafe span.mutableBytes
-        try read(at: gpa, into: &raw)
+        try unsafe span.withUnsafeMutableBytes { (target) throws(GuestMemoryError) in try unsafe read(at: gpa, into: target) }
+    }
+
+    private func read(at gpa: UInt64, into target: UnsafeMutableRawBufferPointer) throws(GuestMemoryError) {
+        let total = UInt64(target.count)
+        try validate(gpa, total, .read)
+        try pieces(gpa, total, .read) { address, done, count in
+            // SAFETY: pieces gives count bytes that are mapped meanwhile, done + count <= target.count.
+            unsafe (target.baseAddress.unsafelyUnwrapped + done).copyMemory(from: RawMemory.pointer(address), byteCount: count)
+        }
     }
 
     /// A copy of `count` bytes, at most `limit`: a guest's length must not size an allocation.
@@ -34,19 +33,20 @@ extension GuestMemory {
     }
 
     public func write(at gpa: UInt64, bytes: RawSpan) throws(GuestMemoryError) {
-        let total = UInt64(bytes.byteCount)
-        try validate(gpa, total, .write)
-        try unsafe bytes.withUnsafeBytes { (source) throws(GuestMemoryError) in
-            try pieces(gpa, total, .write) { address, done, count in
-                // SAFETY: as in read.
-                unsafe RawMemory.pointer(address)
-                    .copyMemory(from: source.baseAddress.unsafelyUnwrapped + done, byteCount: count)
-            }
-        }
+        try unsafe bytes.withUnsafeBytes { (source) throws(GuestMemoryError) in try unsafe write(at: gpa, source) }
     }
 
     public func write(at gpa: UInt64, bytes: [UInt8]) throws(GuestMemoryError) {
-        try write(at: gpa, bytes: unsafe bytes.span.bytes)  // SAFETY: UInt8 has no padding.
+        try unsafe bytes.span.withUnsafeBytes { (source) throws(GuestMemoryError) in try unsafe write(at: gpa, source) }
+    }
+
+    private func write(at gpa: UInt64, _ source: UnsafeRawBufferPointer) throws(GuestMemoryError) {
+        let total = UInt64(source.count)
+        try validate(gpa, total, .write)
+        try pieces(gpa, total, .write) { address, done, count in
+            // SAFETY: as in read.
+            unsafe RawMemory.pointer(address).copyMemory(from: source.baseAddress.unsafelyUnwrapped + done, byteCount: count)
+        }
     }
 
     /// Sets `count` bytes to `byte`.

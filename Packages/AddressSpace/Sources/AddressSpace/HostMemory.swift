@@ -110,8 +110,8 @@ public final class HostMemory: Sendable {
         // Half of the address space is far above what any host can map, and leaves room for the rounding below.
         guard size <= UInt64(Int64.max / 2), let bytes = UInt(exactly: size) else { throw .overflow("guest memory") }
         let length = Int((bytes + page - 1) / page * page)
-        // Host and guest addresses must agree modulo 2 MiB, or KVM can never map a huge page.
-        let alignment = max(page, size >= hugePageSize ? UInt(hugePageSize) : page)
+        // Host and guest addresses must agree modulo the size of a huge page, or KVM can never map one.
+        let alignment = max(page, size >= UInt64(hugePageSize) ? hugePageSize : page)
         let total = length + Int(page + alignment)
         var base: UInt = 0
         let reserved = unsafe as_reserve(total, &base)
@@ -142,4 +142,5 @@ public final class HostMemory: Sendable {
     deinit { _ = as_unmap(reservation, reservedLength) }
 }
 
-private let hugePageSize: UInt64 = 2 << 20
+/// What one page of entries of 8 bytes maps: 2 MiB, and 32 MiB or 512 MiB with the larger pages that aarch64 hosts may have.
+private let hugePageSize = UInt(as_page_size()) / 8 * UInt(as_page_size())

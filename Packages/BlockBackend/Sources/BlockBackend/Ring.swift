@@ -54,26 +54,24 @@ internal import LinuxSys
         let operations = [IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC]
         var rules = operations.map { operation in
             var rule = io_uring_restriction()
-            rule.opcode = UInt16(IORING_RESTRICTION_SQE_OP)
+            rule.opcode = block_ring_rule_operation
             rule.sqe_op = UInt8(truncatingIfNeeded: operation.rawValue)
             return rule
         }
         var mustBeFixed = io_uring_restriction()
-        mustBeFixed.opcode = UInt16(IORING_RESTRICTION_SQE_FLAGS_REQUIRED)
-        mustBeFixed.sqe_flags = Self.fixedFile
+        mustBeFixed.opcode = block_ring_rule_flags_required
+        mustBeFixed.sqe_flags = block_ring_fixed_file
         rules.append(mustBeFixed)
         // By opcode: liburing 2.3's shared library does not export the functions that its header declares for these two.
         let descriptor = unsafe UInt32(bitPattern: ring.pointee.ring_fd)
-        try check(unsafe io_uring_register(descriptor, UInt32(IORING_REGISTER_RESTRICTIONS), &rules, UInt32(rules.count)))
-        try check(io_uring_register(descriptor, UInt32(IORING_REGISTER_ENABLE_RINGS), nil, 0))
+        try check(unsafe io_uring_register(descriptor, block_ring_register_restrictions, &rules, UInt32(rules.count)))
+        try check(io_uring_register(descriptor, block_ring_register_enable, nil, 0))
     }
 
     private func check(_ result: Int32) throws(Errno) {
         if result == -EINVAL { throw .notSupported }
         if result < 0 { throw Errno(0 &- result) }
     }
-
-    private static let fixedFile = UInt8(1 << IOSQE_FIXED_FILE_BIT)
 
     /// Puts the rest of a transfer, or a flush, into the submission queue; false when the queue is full.
     func prepare(_ transfer: borrowing Transfer, userData: UInt64) -> Bool {
@@ -92,7 +90,7 @@ internal import LinuxSys
             if isRead { unsafe io_uring_prep_readv(entry, 0, transfer.vectors, count, transfer.position) }
             else { unsafe io_uring_prep_writev(entry, 0, transfer.vectors, count, transfer.position) }
         }
-        unsafe entry.pointee.flags = Self.fixedFile
+        unsafe entry.pointee.flags = block_ring_fixed_file
         unsafe entry.pointee.user_data = userData
         return true
     }

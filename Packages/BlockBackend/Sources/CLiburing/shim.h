@@ -16,6 +16,13 @@ static const unsigned long block_ioctl_get_read_only = BLKROGET;
 static const unsigned long block_ioctl_get_sector_size = BLKSSZGET;
 static const unsigned long block_ioctl_get_size = BLKGETSIZE64;
 
+// Their types differ between versions of the header.
+static const unsigned block_ring_register_restrictions = IORING_REGISTER_RESTRICTIONS;
+static const unsigned block_ring_register_enable = IORING_REGISTER_ENABLE_RINGS;
+static const unsigned short block_ring_rule_operation = IORING_RESTRICTION_SQE_OP;
+static const unsigned short block_ring_rule_flags_required = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+static const unsigned char block_ring_fixed_file = 1 << IOSQE_FIXED_FILE_BIT;
+
 // What statx(2) tells of O_DIRECT. *known is 0 where the kernel (before 6.1) or the file system does not tell;
 // an offset alignment of 0 then means that the file takes no direct I/O. Returns 0 or -errno.
 static inline int block_direct_alignment(int fd, unsigned *known, unsigned *memory, unsigned *offset) {

@@ -3,7 +3,6 @@ internal import LinuxSys
 /// The memory in which a back end notes which requests it has taken and not given back (QEMU, docs/interop/vhost-user.rst, "Inflight I/O tracking"). It makes it; this
 /// process keeps it for the next one, which does the rest, and never looks into it.
 final class VhostUserInflight {
-    private static let pageSize: UInt64 = 4096
     /// `QueueRegionSplit` without its array, and one `DescStateSplit`.
     private static let regionHeader: UInt64 = 16
     private static let descriptorState: UInt64 = 16
@@ -28,7 +27,7 @@ final class VhostUserInflight {
         guard let file, let status = try? SysFile.status(of: file), status.kind == .regular else { throw .violation(.inflight) }
         let (end, overflow) = offset.addingReportingOverflow(size)
         // Whoever maps it later must not die of a file that ends early.
-        guard !overflow, end <= status.size, size >= shape.minimumSize, offset % Self.pageSize == 0 else { throw .violation(.inflight) }
+        guard !overflow, end <= status.size, size >= shape.minimumSize, offset % HostPage.size == 0 else { throw .violation(.inflight) }
         self.file = file
         self.size = size
         self.offset = offset

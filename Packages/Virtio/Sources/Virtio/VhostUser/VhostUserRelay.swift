@@ -125,7 +125,6 @@ final class VhostUserRelay {
 struct VhostUserRings {
     /// In the back end's table of memory, above all guest RAM.
     private static let base: UInt64 = 1 << 51
-    private static let pageSize: UInt64 = 4096
 
     private let memory: HostMemory
     private let places: [(available: UInt64, used: UInt64)]
@@ -141,7 +140,7 @@ struct VhostUserRings {
             return (available, used)
         }
         do throws(AddressSpaceError) {
-            memory = try HostMemory.anonymous(size: (end + Self.pageSize - 1) & ~(Self.pageSize - 1), name: "vhost-user-rings", options: .shared)
+            memory = try HostMemory.anonymous(size: (end + HostPage.size - 1) & ~(HostPage.size - 1), name: "vhost-user-rings", options: .shared)
         } catch {
             throw .socket(.noMemory)
         }

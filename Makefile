@@ -1,10 +1,13 @@
 # stratovirt: what a developer runs. Everything prints its progress; a second run skips what is done.
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## /    make \1\t/p' Makefile | expand -t 24
 
 build: ## the release binary, .build/release/stratovirt
 	@Scripts/build
+
+cross-aarch64: ## the program for aarch64, .build-aarch64/release/stratovirt, made on this machine
+	@Scripts/build aarch64
 
 check-binary: build ## that it is static, position independent, and without Foundation and Dispatch
 	@Scripts/check-binary .build/release/stratovirt
@@ -28,6 +31,6 @@ figures: build ## memory and start-up time, measured on this machine
 	@Scripts/figures
 
 clean: ## what was built (the cache of kernels and images stays)
-	rm -rf .build Packages/*/.build
+	rm -rf .build .build-aarch64 Packages/*/.build
 
-.PHONY: help build check-binary run test unit integration lab figures clean
+.PHONY: help build cross-aarch64 check-binary run test unit integration lab figures clean

@@ -40,7 +40,7 @@ public enum SysBusError: Error, Equatable, Sendable, CustomStringConvertible {
         case .interruptsExhausted(let device, let limit): "no interrupt is left for device \(device): \(limit) devices fit"
         case .addressesExhausted(let device): "no MMIO address is left for device \(device): too many devices"
         case .regionTooLarge(let device): "the registers of device \(device) do not fit into its MMIO window"
-        case .noPorts(let device): "device \(device) needs ports, which this machine has not"
+        case .noPorts(let device): "device \(device) needs ports, which this machine does not have"
         case .interruptLine(let device, let error): "cannot connect the interrupt of device \(device): \(error)"
         case .addressSpace(let device, let error): "cannot place device \(device): \(error)"
         }

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -75,6 +76,7 @@ long sys_mmap(void **address, size_t length, int protection, int flags, int fd, 
     return 0;
 }
 
+long sys_random(void *bytes, size_t count) { return SYS_RESULT(getrandom(bytes, count, 0)); }
 long sys_eventfd(void) { return SYS_RESULT(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 long sys_epoll_create(void) { return SYS_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 long sys_epoll_ctl(int epfd, int operation, int fd, uint32_t events, uint64_t data) {

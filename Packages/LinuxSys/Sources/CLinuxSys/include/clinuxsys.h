@@ -48,6 +48,9 @@ long sys_ofd_unlock(int fd);
 // On success *address holds the mapping and 0 is returned.
 long sys_mmap(void **address, size_t length, int protection, int flags, int fd, int64_t offset);
 
+// At most 256 bytes, which come whole once the kernel has enough entropy (getrandom(2)).
+long sys_random(void *bytes, size_t count);
+
 long sys_eventfd(void);
 long sys_epoll_create(void);
 long sys_epoll_ctl(int epfd, int operation, int fd, uint32_t events, uint64_t data);

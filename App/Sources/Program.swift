@@ -45,6 +45,8 @@ enum Program {
         Log.info("VmConfig is \(config.summary)")
         warnOfUnused(config)
         let machine = try makeMachine(config, loop)
+        // All that was asked for has been written.
+        if config.machine.deviceTreeDump != nil { return }
         InheritedDescriptors.closeUnnamed()
         try run(machine, config, loop, signals) { () throws(ProgramError) in
             guard let daemon else { return }
@@ -97,7 +99,7 @@ enum Program {
 
     /// Nothing on the command line is passed over in silence.
     private static func warnOfUnused(_ config: VmConfig) {
-        for sentence in config.unusedParts { Log.warn(sentence) }
+        for sentence in config.unusedParts(on: .host) { Log.warn(sentence) }
     }
 
     private static func startTraces(_ traces: [VmConfig.Trace]) throws(ProgramError) {

@@ -6,7 +6,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
-let parts = ["LinuxSys", "AddressSpace", "Hypervisor", "CPU", "Boot", "Devices", "BlockBackend", "Virtio", "MachineManager"]
+let parts = ["LinuxSys", "AddressSpace", "Hypervisor", "CPU", "Boot", "FDT", "Devices", "BlockBackend", "Virtio", "MachineManager"]
 
 let package = Package(
     name: "Machine",
@@ -15,6 +15,6 @@ let package = Package(
     targets: [
         .target(name: "Machine", dependencies: parts.map { .product(name: $0, package: $0) }, swiftSettings: strict),
         .testTarget(
-            name: "MachineTests", dependencies: ["Machine", .product(name: "HypervisorTesting", package: "Hypervisor")],
-            swiftSettings: strict),
+            name: "MachineTests", dependencies: ["Machine", .product(name: "HypervisorTesting", package: "Hypervisor"), .product(name: "FDTTesting", package: "FDT")],
+            exclude: ["Golden"], swiftSettings: strict),
     ])

@@ -4,8 +4,10 @@ public import Boot
 public import BootX86
 public import CPU
 public import Devices
+public import FDT
 public import Hypervisor
 public import LinuxSys
+public import MachineManager
 public import Virtio
 
 /// Why a machine could not be built or started. `description` is one sentence for the user, naming the option or file at fault.
@@ -43,6 +45,16 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     case boot(BootError)
     case acpi(ACPIError)
     case tables(GuestMemoryError)
+    case memoryMap(MemoryMapError)
+    case deviceTree(FDTError)
+    case writeDeviceTree(GuestMemoryError)
+    case dumpDeviceTree(path: String, Errno)
+    case random(Errno)
+    /// A parameter of `-cpu` that was switched on.
+    case missingCPUFeature(String)
+    case noGICv3
+    /// The option means something for machines of another architecture only.
+    case otherArchitecture(option: String, GuestArchitecture)
     /// `realize` or `start` came twice, or in the wrong order.
     case wrongState
 
@@ -80,6 +92,14 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
         case .boot(let error): error.description
         case .acpi(let error): error.description
         case .tables(let error): "cannot write the ACPI tables: \(error)"
+        case .memoryMap(let error): error.description
+        case .deviceTree(let error): "cannot build the device tree: \(error)"
+        case .writeDeviceTree(let error): "cannot write the device tree: \(error)"
+        case .dumpDeviceTree(let path, let error): "-machine: dumpdtb=: cannot create '\(path)': \(error)"
+        case .random(let error): "the host gives no random numbers: \(error)"
+        case .missingCPUFeature(let feature): "-cpu: \(feature)=on: this host's KVM does not have it"
+        case .noGICv3: "-machine: gic-version=3: this host's KVM has version 2 only"
+        case .otherArchitecture(let option, let architecture): "\(option): for \(architecture) machines only"
         case .wrongState: "the machine was realized or started already"
         }
     }

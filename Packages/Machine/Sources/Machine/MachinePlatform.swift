@@ -19,11 +19,11 @@ protocol MachinePlatform: AnyObject {
     var ports: AddressSpace? { get }
     var bootTimer: BootTimer { get }
 
+    /// First of all: refuses what the host or the architecture lacks, and makes what must be there before the first vCPU.
+    func prepare() throws(MachineError)
+
     /// Where RAM is that consists of mappings of these sizes, one after the other in the guest. Their sum is far below 2^64.
     func ramParts(sizes: [UInt64]) -> [RAMPart]
-
-    /// Before the first vCPU: refuses what the host or the architecture lacks, and makes what must be there first.
-    func prepare() throws(MachineError)
 
     /// What the hypervisor is to call a vCPU.
     func hardwareID(of index: Int, in topology: CPUTopology) -> UInt32
@@ -34,8 +34,8 @@ protocol MachinePlatform: AnyObject {
     /// After the last vCPU, before anything that has an interrupt.
     func completeVCPUs() throws(MachineError)
 
-    /// Where memory devices may be: behind RAM, as far as the guest can address. Empty where there is no room. After `initialize` of the first vCPU.
-    func memoryDeviceWindow(ramEnd: UInt64) throws(MachineError) -> Range<UInt64>
+    /// Where memory devices may be: behind RAM, as far as the guest can address. After `initialize` of the first vCPU.
+    func memoryDeviceArea() throws(MachineError) -> MemoryDeviceArea
 
     /// What every machine has. `end` is called on a vCPU's thread when the guest turns the machine off or resets it.
     func realizeFixedDevices(end: @escaping @Sendable (ShutdownReason) -> Void) throws(MachineError)

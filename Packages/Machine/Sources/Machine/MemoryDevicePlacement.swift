@@ -1,3 +1,11 @@
+/// Where memory devices may be.
+struct MemoryDeviceArea: Equatable, Sendable {
+    /// Empty where there is no room.
+    let range: Range<UInt64>
+    /// What else is there.
+    var taken: [FixedRange] = []
+}
+
 /// Where memory devices are put: behind the guest's RAM, none over another.
 enum MemoryDevicePlacement {
     struct Request: Equatable {
@@ -12,20 +20,20 @@ enum MemoryDevicePlacement {
         let address: UInt64?
     }
 
-    /// The address of each, in the order of the requests, all of it in `area`. Those that the user chose first; the others get the lowest that is free.
-    static func place(_ requests: [Request], in area: Range<UInt64>) throws(MemoryPlacementError) -> [UInt64] {
-        var taken: [(range: Range<UInt64>, id: String)] = []
+    /// The address of each, in the order of the requests, all of it in `area` and none over what is taken there. Those that the user chose first; the others get the lowest that is free.
+    static func place(_ requests: [Request], in area: MemoryDeviceArea) throws(MemoryPlacementError) -> [UInt64] {
+        var taken = area.taken.map { (range: $0.range, name: $0.name) }
         var places = [UInt64](repeating: 0, count: requests.count)
         for (index, request) in requests.enumerated() {
             guard let address = request.address else { continue }
-            let range = try check(request, address, area)
-            if let other = taken.first(where: { $0.range.overlaps(range) }) { throw MemoryPlacementError(request.id, .overlaps(address, other: other.id)) }
-            taken.append((range, request.id))
+            let range = try check(request, address, area.range)
+            if let other = taken.first(where: { $0.range.overlaps(range) }) { throw MemoryPlacementError(request.id, .overlaps(address, other: other.name)) }
+            taken.append((range, "device '\(request.id)'"))
             places[index] = address
         }
         for (index, request) in requests.enumerated() where request.address == nil {
-            let range = try lowestFree(request, area, taken.map(\.range))
-            taken.append((range, request.id))
+            let range = try lowestFree(request, area.range, taken.map(\.range))
+            taken.append((range, "device '\(request.id)'"))
             places[index] = range.lowerBound
         }
         return places
@@ -79,7 +87,7 @@ public struct MemoryPlacementError: Error, Equatable, Sendable, CustomStringConv
             case .misaligned(let address, let alignment): "memaddr=\(hex(address)) is not a multiple of \(hex(alignment))"
             case .tooLow(let address, let start): "memaddr=\(hex(address)) is below \(hex(start)), where memory devices begin in this machine"
             case .tooHigh(let limit): "it does not fit below \(hex(limit)), where the processor's physical addresses end"
-            case .overlaps(let address, let other): "memaddr=\(hex(address)) is where device '\(other)' is"
+            case .overlaps(let address, let other): "memaddr=\(hex(address)) is where \(other) is"
             }
         return "-device: memory device '\(device)': \(what)"
     }

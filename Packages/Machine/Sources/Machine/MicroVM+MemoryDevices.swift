@@ -56,10 +56,9 @@ extension MicroVM {
             made.append((device, backend, try makeMemory(first)))
         }
         let requests = made.map { $0.device.placement(of: $0.memory) }
-        let ramEnd = memory.memory.ramRanges().last.map { $0.base &+ $0.size } ?? 0
-        let window = try platform.memoryDeviceWindow(ramEnd: ramEnd)
+        let area = try platform.memoryDeviceArea()
         let places = try lift(MachineError.memoryPlacement) { () throws(MemoryPlacementError) in
-            try MemoryDevicePlacement.place(requests, in: window)
+            try MemoryDevicePlacement.place(requests, in: area)
         }
         for ((device, backend, part), base) in zip(made, places) {
             if case .virtioPmem = device { try show(part, at: base, of: device.id, readOnly: backend.isReadOnly) }

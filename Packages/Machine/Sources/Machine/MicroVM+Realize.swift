@@ -10,8 +10,8 @@ extension MicroVM {
     public func realize() throws(MachineError) {
         guard !isRealized else { throw .wrongState }
         isRealized = true
-        try realizeMemory()
         try platform.prepare()
+        try realizeMemory()
         let topology = try lift(MachineError.topology) { () throws(CPUTopologyError) in try CPUTopology(config.processors) }
         try realizeVCPUs(topology)
         try realizeMemoryDevices()

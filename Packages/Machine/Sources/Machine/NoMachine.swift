@@ -36,7 +36,7 @@ public final class NoMachine: RunnableMachine {
 extension NoMachine: MachineControl {
     private static let nothing = MachineControlError.failed("machine type none has no guest")
 
-    public var architecture: GuestArchitecture { HostPlatform.architecture }
+    public var architecture: GuestArchitecture { .host }
     public func status() -> VMState { endReason == nil ? .created : .shutdown }
     public func requestQuit() { end(.quitCommand) }
     /// KVM is what a machine would run on; nothing has opened it yet.

@@ -36,7 +36,7 @@ import Testing
 
     private func sentence() -> String {
         do throws(MachineError) {
-            try MicroVM(fixture.config, hypervisor: TestVirtualMachine(), loop: fixture.loop).realize()
+            try MicroVM(fixture.config, hypervisor: TestVirtualMachine(), loop: fixture.loop, platform: X86Platform.self).realize()
             return "realized"
         } catch { return error.description }
     }

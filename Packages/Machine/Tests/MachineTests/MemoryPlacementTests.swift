@@ -11,18 +11,18 @@ import Testing
     }
 
     private func sentence(_ requests: [Request], in area: Range<UInt64> = Self.area) -> String {
-        do throws(MemoryPlacementError) { return "\(try MemoryDevicePlacement.place(requests, in: area))" } catch { return error.description }
+        do throws(MemoryPlacementError) { return "\(try MemoryDevicePlacement.place(requests, in: MemoryDeviceArea(range: area)))" } catch { return error.description }
     }
 
     @Test func devicesLieBehindEachOther_andAroundThoseWithAnAddress() throws {
         let places = try MemoryDevicePlacement.place(
-            [request("a", 1 << 30), request("b", 2 << 20), request("c", 1 << 30, at: 6 << 30), request("d", 1 << 30), request("e", 64 << 20)], in: Self.area)
+            [request("a", 1 << 30), request("b", 2 << 20), request("c", 1 << 30, at: 6 << 30), request("d", 1 << 30), request("e", 64 << 20)], in: MemoryDeviceArea(range: Self.area))
         let expected: [UInt64] = [4 << 30, 5 << 30, 6 << 30, 7 << 30, (5 << 30) + (128 << 20)]
         #expect(places == expected)
         // The end of RAM need not be aligned.
         let odd: Range<UInt64> = (5 << 30) + 4096..<1 << 36
-        #expect(try MemoryDevicePlacement.place([request("a", 1 << 30)], in: odd) == [expected[4]])
-        #expect(try MemoryDevicePlacement.place([], in: Self.area).isEmpty)
+        #expect(try MemoryDevicePlacement.place([request("a", 1 << 30)], in: MemoryDeviceArea(range: odd)) == [expected[4]])
+        #expect(try MemoryDevicePlacement.place([], in: MemoryDeviceArea(range: Self.area)).isEmpty)
     }
 
     @Test func addressesThatCannotBe_areRefused() {
@@ -45,6 +45,15 @@ import Testing
         #expect(sentence([request("a", 2 << 20)], in: 1 << 36..<1 << 36) == tooHigh)
     }
 
+    @Test func whatIsTaken_isLeftAlone() throws {
+        let area = MemoryDeviceArea(range: Self.area, taken: [FixedRange("registers", at: 5 << 30, size: 32 << 20)])
+        let places = try MemoryDevicePlacement.place([request("a", 1 << 30), request("b", 1 << 30), request("c", 2 << 20, at: (5 << 30) + (32 << 20))], in: area)
+        #expect(places == [4 << 30, (5 << 30) + (128 << 20), (5 << 30) + (32 << 20)] as [UInt64])
+        #expect { try MemoryDevicePlacement.place([request("a", 2 << 20, at: 5 << 30)], in: area) } throws: {
+            "\($0)" == "-device: memory device 'a': memaddr=0x140000000 is where registers is"
+        }
+    }
+
     /// Whatever is asked for: what is placed lies in the area, aligned, at the address that was chosen, and over nothing else.
     @Test func regionsNeverOverlap() {
         var state: UInt64 = 7
@@ -65,7 +74,7 @@ import Testing
                 let address: UInt64? = random(3) == 0 ? wish : nil
                 return request("\(index)", alignment * (1 + random(8)), at: address, alignment: alignment)
             }
-            guard let places = try? MemoryDevicePlacement.place(requests, in: area) else { continue }
+            guard let places = try? MemoryDevicePlacement.place(requests, in: MemoryDeviceArea(range: area)) else { continue }
             placed += 1
             #expect(places.count == requests.count)
             var ranges: [Range<UInt64>] = []

@@ -1,7 +1,9 @@
 /// What a machine's processors are, and what QEMU's protocol calls it. Which of them a machine has is the machine's affair (`MachineControl.architecture`).
-public enum GuestArchitecture: Equatable, Sendable, CaseIterable {
+public enum GuestArchitecture: Equatable, Sendable, CaseIterable, CustomStringConvertible {
     case x86_64
     case aarch64
+
+    public var description: String { target }
 
     /// SysEmuTarget of QEMU's QAPI schema.
     var target: String {

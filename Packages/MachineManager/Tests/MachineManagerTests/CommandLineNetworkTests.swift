@@ -44,7 +44,7 @@ private func tap(_ value: String) throws -> (netdev: VmConfig.Netdev, tap: VmCon
         #expect(config.netdevs == [VmConfig.Netdev(id: "n", queues: 2, backend: .vhostUser(chardev: "c"))])
         let socket = VmConfig.Chardev.Socket(address: .unix(path: "p"), isServer: false)
         #expect(config.chardevs.first == VmConfig.Chardev(id: "c", backend: .socket(socket)))
-        #expect(config.unusedParts == ["-chardev: nothing uses 'd'"])
+        #expect(config.unusedParts(on: .x86_64) == ["-chardev: nothing uses 'd'"])
         let netdev = ["-netdev", "vhost-user,id=n,chardev=c"]
         #expect(message(share.dropFirst(2) + netdev) == "-netdev vhost-user: needs -machine mem-share=on")
         #expect(message(share + ["-netdev", "vhost-user,id=n,chardev=d"]) == "-netdev vhost-user: chardev 'd' must be a socket with path=")

@@ -34,11 +34,11 @@ enum X86MemoryMap {
     }
 
     /// Behind RAM, and behind the registers below 4 GiB.
-    static func memoryDevices(ramEnd: UInt64, limit: UInt64) -> Range<UInt64> { min(max(ramEnd, gapEnd), limit)..<limit }
+    static func memoryDevices(ramEnd: UInt64, limit: UInt64) -> MemoryDeviceArea { MemoryDeviceArea(range: min(max(ramEnd, gapEnd), limit)..<limit) }
 
     /// The end of what a processor of this machine can address: CPUID 0x80000008, EAX bits 0 to 7; without that leaf 36 bits (Intel SDM vol. 2, CPUID).
-    static func addressLimit(of cpu: (any VirtualCPU)?) throws(HypervisorError) -> UInt64 {
-        let leaf = try cpu?.x86?.supportedCPUID().first { $0.function == 0x8000_0008 }
+    static func addressLimit(of cpu: any VirtualCPU) throws(HypervisorError) -> UInt64 {
+        let leaf = try cpu.x86?.supportedCPUID().first { $0.function == 0x8000_0008 }
         let bits = leaf.map { UInt64($0.eax & 0xff) } ?? 36
         return 1 << min(max(bits, 32), 52)
     }

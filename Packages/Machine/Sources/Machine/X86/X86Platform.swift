@@ -16,7 +16,8 @@ final class X86Platform: MachinePlatform {
     let hypervisor: any VirtualMachine
     let bus: SysBus
     let loop: EventLoop
-    private var firstCPU: (any VirtualCPU)?
+    /// Behind the last address that the guest can use; from the first vCPU on.
+    private var addressLimit: UInt64 = 0
     private var serial: Serial16550?
     private var powerButton: PowerButton?
     let bootTimer = BootTimer()
@@ -35,20 +36,26 @@ final class X86Platform: MachinePlatform {
 
     /// A vCPU made before the interrupt controllers would have no local APIC.
     func prepare() throws(MachineError) {
+        if config.machine.gicVersion != nil { throw .otherArchitecture(option: "-machine: gic-version=", .aarch64) }
+        if config.machine.deviceTreeDump != nil { throw .otherArchitecture(option: "-machine: dumpdtb=", .aarch64) }
         try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.createIRQChip() }
     }
 
     /// The APIC id.
     func hardwareID(of index: Int, in topology: CPUTopology) -> UInt32 { topology.apicID(of: index) }
 
-    func initialize(_ cpu: any VirtualCPU, index: Int) throws(MachineError) { if index == 0 { firstCPU = cpu } }
+    /// The first one tells how far addresses reach.
+    func initialize(_ cpu: any VirtualCPU, index: Int) throws(MachineError) {
+        guard index == 0 else { return }
+        addressLimit = try lift(MachineError.hypervisor) { () throws(HypervisorError) in try X86MemoryMap.addressLimit(of: cpu) }
+        guard ramEnd <= addressLimit else { throw .memoryMap(.tooMuchRAM(end: ramEnd, limit: addressLimit)) }
+    }
 
     func completeVCPUs() throws(MachineError) {}
 
-    func memoryDeviceWindow(ramEnd: UInt64) throws(MachineError) -> Range<UInt64> {
-        let limit = try lift(MachineError.hypervisor) { () throws(HypervisorError) in try X86MemoryMap.addressLimit(of: firstCPU) }
-        return X86MemoryMap.memoryDevices(ramEnd: ramEnd, limit: limit)
-    }
+    func memoryDeviceArea() throws(MachineError) -> MemoryDeviceArea { X86MemoryMap.memoryDevices(ramEnd: ramEnd, limit: addressLimit) }
+
+    private var ramEnd: UInt64 { memory.memory.ramRanges().last.map { $0.base &+ $0.size } ?? 0 }
 
     /// Keyboard controller, clock and power.
     func realizeFixedDevices(end: @escaping @Sendable (ShutdownReason) -> Void) throws(MachineError) {

@@ -12,7 +12,8 @@ extension OptionTable {
                     ParameterSpec("dump-guest-core", .onOff, "guest memory is part of a core dump; default on"),
                     ParameterSpec("mem-share", .onOff, "guest memory can be shared with other processes; default off"),
                     ParameterSpec("usb", .onlyOff, "no effect"),
-                    ParameterSpec("gic-version", .unsupported),
+                    ParameterSpec("gic-version", .choice(["host", "max", "3"], later: ["2"]), "aarch64 only: of the interrupt controller; default host"),
+                    ParameterSpec("dumpdtb", .path(OptionLimit.path), "aarch64 only: write the guest's device tree to a new file and exit"),
                 ],
                 "kind of machine"),
             option(
@@ -35,9 +36,9 @@ extension OptionTable {
                 .cpu, "cpu", .one, .implied("model"),
                 [
                     ParameterSpec("model", .choice(["host"], later: []), "default host"),
-                    ParameterSpec("pmu", .onOff, "no effect on x86_64"),
-                    ParameterSpec("sve", .onOff, "no effect on x86_64"),
-                    ParameterSpec("kvm-steal-time", .onOff, "no effect on x86_64"),
+                    ParameterSpec("pmu", .onOff, "performance counters; default off; no effect on x86_64"),
+                    ParameterSpec("sve", .onOff, "scalable vectors; default off; no effect on x86_64"),
+                    ParameterSpec("kvm-steal-time", .onOff, "the guest sees how long its vCPUs waited; default off; no effect on x86_64"),
                 ],
                 "CPU model"),
             option(

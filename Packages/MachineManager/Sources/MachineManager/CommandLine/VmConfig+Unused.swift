@@ -1,6 +1,6 @@
 extension VmConfig {
     /// What the command line describes and nothing uses: one sentence each, for the log. QMP may still use a drive or a netdev.
-    public var unusedParts: [String] {
+    public func unusedParts(on architecture: GuestArchitecture) -> [String] {
         var drives: [String] = []
         var netdevs: [String] = []
         var chardevs: [String] = []
@@ -26,6 +26,11 @@ extension VmConfig {
         }
         for backend in memoryBackends where !memoryBackendsInUse.contains(backend.id) {
             found.append("\(backend.option): nothing uses it")
+        }
+        if architecture == .x86_64 {
+            for (key, isOn) in [("pmu", cpu.hasPMU), ("sve", cpu.hasSVE), ("kvm-steal-time", cpu.hasStealTime)] where isOn {
+                found.append("-cpu: \(key)=on has no effect on x86_64")
+            }
         }
         if let maximum = memory.maximum, maximum > memory.size { found.append("-m: maxmem= has no effect: memory cannot be added yet") }
         return found

@@ -8,6 +8,7 @@ public struct VmConfig: Equatable, Sendable {
     public var uuid: String?
     public var machine = Machine()
     public var processors = Processors()
+    public var cpu = CPU()
     public var memory = Memory()
     public var boot: Boot
     public var process = Process()
@@ -73,6 +74,25 @@ extension VmConfig {
         public var dumpGuestCore = true
         /// Whether guest memory can be shared with other processes.
         public var memShare = false
+        /// aarch64: nil for the newest that the host has.
+        public var gicVersion: GICVersion?
+        /// aarch64: where the device tree is to be written to; the machine is then not started.
+        public var deviceTreeDump: String?
+
+        public init() {}
+    }
+
+    /// Of the guest's interrupt controller on aarch64.
+    public enum GICVersion: Equatable, Sendable { case v3 }
+
+    /// What the vCPUs can do on aarch64 besides what all can (`-cpu`).
+    public struct CPU: Equatable, Sendable {
+        /// Performance counters.
+        public var hasPMU = false
+        /// The scalable vector extension.
+        public var hasSVE = false
+        /// The guest sees for how long its vCPUs had to wait for the host's.
+        public var hasStealTime = false
 
         public init() {}
     }

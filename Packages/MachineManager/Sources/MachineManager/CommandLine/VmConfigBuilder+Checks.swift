@@ -3,6 +3,11 @@ extension VmConfigBuilder {
     func checkProcess() throws(CommandLineError) {
         let stdioUsers = config.chardevs.count { $0.backend == .stdio } + (ownSerialIsStdio ? 1 : 0)
         guard stdioUsers <= 1 else { throw .conflict("stdio can be used only once among -serial and -chardev") }
+        if config.machine.deviceTreeDump != nil {
+            guard config.machine.kind == .microvm, !config.process.daemonizes else {
+                throw .conflict("-machine: dumpdtb= goes neither with type=none nor with -daemonize")
+            }
+        }
         guard config.process.daemonizes else {
             if config.process.pidFile != nil { throw .conflict("-pidfile: needs -daemonize") }
             return

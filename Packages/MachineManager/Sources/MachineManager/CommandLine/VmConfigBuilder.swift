@@ -68,6 +68,12 @@ struct VmConfigBuilder {
             if list.text("type") == "none" { config.machine.kind = .none }
             config.machine.dumpGuestCore = list.bool("dump-guest-core", default: true)
             config.machine.memShare = list.bool("mem-share", default: false)
+            config.machine.gicVersion = list.text("gic-version") == "3" ? .v3 : nil
+            config.machine.deviceTreeDump = list.text("dumpdtb")
+        case .cpu:
+            config.cpu.hasPMU = list.bool("pmu", default: false)
+            config.cpu.hasSVE = list.bool("sve", default: false)
+            config.cpu.hasStealTime = list.bool("kvm-steal-time", default: false)
         case .smp: config.processors = try VmConfig.Processors(list)
         case .memory: try config.memory.setSize(list)
         case .numa: nodeLists.append(list)

@@ -23,8 +23,10 @@ extension BootFile {
         let written = try decompress(payload, to: space, of: memory, enough: Int(truncatingIfNeeded: wanted))
         // Copied once: the memory may be shared.
         let head = written == 0 ? [] : try copy(at: space.start, count: min(UInt64(written), wanted), of: memory)
+        // How long it becomes is not known yet.
+        let size = UInt64(head.count) < wanted ? UInt64(head.count) : .max
         do throws(AArch64ImageError) {
-            switch try AArch64KernelFile(recognising: BytesKernelSource(head)) {
+            switch try AArch64KernelFile(head: LittleEndianBytes(head), size: size) {
             case .image(let header, _): return header
             case .compressed(let format, _, _): throw .compressed(format.rawValue)
             }

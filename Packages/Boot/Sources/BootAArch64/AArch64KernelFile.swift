@@ -8,7 +8,7 @@ public enum AArch64KernelFile: Equatable, Sendable {
     case compressed(KernelCompression, offset: UInt64, size: UInt64)
 
     /// What tells all formats apart, in bytes.
-    public static let headSize: UInt64 = 4096
+    package static let headSize: UInt64 = 4096
 
     /// Reads the first 4 KiB of the file.
     /// - Throws: every way in which the file is damaged, or not for aarch64.
@@ -22,6 +22,14 @@ public enum AArch64KernelFile: Equatable, Sendable {
         } catch {
             throw .source(error)
         }
+        try self.init(head: head, size: size)
+    }
+
+    /// - Parameters:
+    ///   - head: the first 4 KiB of the file, or all of it.
+    ///   - size: of the file, in bytes.
+    package init(head: LittleEndianBytes, size: UInt64) throws(AArch64ImageError) {
+        guard size > 0 else { throw .empty }
         if head.matches(AArch64ImageHeader.magic, at: AArch64ImageHeader.magicOffset) {
             self = .image(try AArch64ImageHeader(head), size: size)
         } else if ZbootHeader.recognises(head) {

@@ -10,7 +10,7 @@ import Testing
     private func decompress(
         _ format: KernelCompression, _ bytes: [UInt8], room: Int = 1 << 20, enough: Int = .max
     ) throws -> [UInt8] {
-        let guardSize = 4096
+        let guardSize = 256
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: room + guardSize, alignment: 64)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 0xa5)

@@ -6,6 +6,8 @@ package import BootCommon
 ///
 /// The memory may be shared with somebody who changes it meanwhile: both decoders only copy from what they wrote, and take no
 /// sizes or positions from it.
+///
+/// No type here conforms to a protocol or has a deinit: the linker would keep both libraries in programs that never decompress.
 package enum Decompressor {
     /// Memory of this process. SAFETY: whoever makes one sees to it that `count` bytes are writable while it is used.
     @safe package struct Output {
@@ -42,17 +44,24 @@ package enum Decompressor {
     ) throws(DecompressionError) -> Int {
         switch format {
         case .gzip:
-            var decoder = try GzipDecoder(output: output)
-            return try run(&decoder, from: source, at: offset, count: count, enough: enough, room: output.count)
+            let stream = try GzipStream(output: output)
+            defer { stream.close() }
+            return try run(format, from: source, at: offset, count: count, enough: enough, room: output.count) {
+                (piece, start, produced) throws(DecompressionError) in try stream.decode(piece, from: start, produced: produced)
+            }
         case .zstd:
-            var decoder = try ZstdDecoder(output: output)
-            return try run(&decoder, from: source, at: offset, count: count, enough: enough, room: output.count)
+            let stream = try ZstdStream(output: output)
+            return try run(format, from: source, at: offset, count: count, enough: enough, room: output.count) {
+                (piece, start, produced) throws(DecompressionError) in try stream.decode(piece, from: start, produced: produced)
+            }
         }
     }
 
+    /// - Parameter decode: takes some of a piece of input, from an index on that is not its end, and knows how many bytes of the
+    ///   output are written already.
     private static func run(
-        _ decoder: inout some StreamDecoder & ~Copyable, from source: borrowing some KernelSource & ~Copyable, at offset: UInt64,
-        count: UInt64, enough: Int, room: Int
+        _ format: KernelCompression, from source: borrowing some KernelSource & ~Copyable, at offset: UInt64, count: UInt64,
+        enough: Int, room: Int, decode: ([UInt8], Int, Int) throws(DecompressionError) -> Step
     ) throws(DecompressionError) -> Int {
         var unread = count
         var piece: [UInt8] = []
@@ -67,12 +76,12 @@ package enum Decompressor {
                 unread -= UInt64(piece.count)
                 used = 0
             }
-            if ended, !decoder.continues(with: piece[used...]) { break }
-            guard used < piece.count else { throw .endsEarly(decoder.format) }
-            let step = try decoder.decode(piece, from: used, produced: produced)
+            if ended, !isStream(format, piece[used...]) { break }
+            guard used < piece.count else { throw .endsEarly(format) }
+            let step = try decode(piece, used, produced)
             // With input at hand and no room left the stream wants to go on; in any other case a decoder does something.
             guard step.consumed > 0 || step.produced > 0 || step.ended else {
-                throw produced < room ? .damaged(decoder.format, "no progress") : .tooLarge
+                throw produced < room ? .damaged(format, "no progress") : .tooLarge
             }
             used += step.consumed
             produced += step.produced
@@ -90,16 +99,15 @@ package enum Decompressor {
             throw .source(error)
         }
     }
-}
-
-/// A library's decoder for one format. It knows its output from the start and never writes beyond it.
-protocol StreamDecoder: ~Copyable {
-    var format: KernelCompression { get }
 
     /// Whether what follows a complete stream is another one.
-    func continues(with rest: ArraySlice<UInt8>) -> Bool
-
-    /// Takes some of `input`, from index `start` on, which is not its end.
-    /// - Parameter produced: bytes of the output that are written already.
-    mutating func decode(_ input: [UInt8], from start: Int, produced: Int) throws(DecompressionError) -> Decompressor.Step
+    private static func isStream(_ format: KernelCompression, _ rest: ArraySlice<UInt8>) -> Bool {
+        switch format {
+        case .gzip: rest.starts(with: [0x1f, 0x8b])
+        // A frame, or a skippable one (RFC 8878, 3.1).
+        case .zstd:
+            rest.starts(with: [0x28, 0xb5, 0x2f, 0xfd])
+                || rest.first.map { $0 & 0xf0 == 0x50 } == true && rest.dropFirst().starts(with: [0x2a, 0x4d, 0x18])
+        }
+    }
 }

@@ -3,13 +3,11 @@ private import CZstd
 internal import LinuxSys
 
 /// libzstd's streaming decoder in memory of its own, which goes back when it is done, without a window: the output is one.
-@safe struct ZstdDecoder: StreamDecoder, ~Copyable {
+@safe struct ZstdStream: ~Copyable {
     private let workspace: MemoryMapping
     /// Lies in `workspace`.
     private let context: OpaquePointer
     private let output: Decompressor.Output
-
-    var format: KernelCompression { .zstd }
 
     /// The largest that the format knows, 2 GiB; it costs nothing here.
     private static let windowLogLimit: Int32 = 31
@@ -32,13 +30,7 @@ internal import LinuxSys
         self.output = output
     }
 
-    /// A frame, or a skippable one (RFC 8878, 3.1).
-    func continues(with rest: ArraySlice<UInt8>) -> Bool {
-        rest.starts(with: [0x28, 0xb5, 0x2f, 0xfd])
-            || rest.count >= 4 && rest.first.map { $0 & 0xf0 == 0x50 } == true && rest.dropFirst().starts(with: [0x2a, 0x4d, 0x18])
-    }
-
-    mutating func decode(_ input: [UInt8], from start: Int, produced: Int) throws(DecompressionError) -> Decompressor.Step {
+    func decode(_ input: [UInt8], from start: Int, produced: Int) throws(DecompressionError) -> Decompressor.Step {
         // SAFETY: libzstd checks both sizes; the output is the same in each call, its position is the one that the last call left;
         // it keeps no pointer into `input` after the call.
         let (result, consumed, position) = unsafe input.withUnsafeBytes { bytes in

@@ -3,12 +3,10 @@ private import CZlib
 internal import LinuxSys
 
 /// zlib's inflate, which checks the CRC and the length at the end of each member.
-@safe struct GzipDecoder: StreamDecoder, ~Copyable {
+@safe struct GzipStream {
     /// At an address of its own: zlib refuses a stream that has moved.
     private let stream: UnsafeMutablePointer<z_stream>
     private let output: Decompressor.Output
-
-    var format: KernelCompression { .gzip }
 
     /// A window of 32 KiB, as the format has it, and gzip's header and trailer.
     private static let gzipWindow: Int32 = 15 + 16
@@ -29,15 +27,14 @@ internal import LinuxSys
         self.output = output
     }
 
-    deinit {
+    /// Once, when nothing is to be decoded any more.
+    func close() {
         // SAFETY: the stream was set up and nobody else has it.
         _ = unsafe inflateEnd(stream)
         unsafe stream.deallocate()
     }
 
-    func continues(with rest: ArraySlice<UInt8>) -> Bool { rest.starts(with: [0x1f, 0x8b]) }
-
-    mutating func decode(_ input: [UInt8], from start: Int, produced: Int) throws(DecompressionError) -> Decompressor.Step {
+    func decode(_ input: [UInt8], from start: Int, produced: Int) throws(DecompressionError) -> Decompressor.Step {
         let available = min(input.count - start, Self.largestStep)
         let room = min(output.count - produced, Self.largestStep)
         // SAFETY: zlib reads `available` bytes of `input` behind `start` and writes `room` bytes of the output behind `produced`,

@@ -15,7 +15,7 @@ check-binary: build ## that it is static, position independent, and without Foun
 run: ## boot Debian's stock kernel to a shell on this terminal
 	@Scripts/run
 
-test: ## everything: units, the binary, integration, the lab
+test: ## everything: units, the binary, integration, the labs
 	@Scripts/test
 
 unit: ## the packages' own tests
@@ -27,10 +27,13 @@ integration: ## Tests/: command line, QMP and payloads on this machine's /dev/kv
 lab: ## real kernels on real KVM, here or in the lab
 	@Scripts/test lab
 
+lab-aarch64: ## the same for aarch64, in an emulated machine with real KVM
+	@Scripts/test lab-aarch64
+
 figures: build ## memory and start-up time, measured on this machine
 	@Scripts/figures
 
 clean: ## what was built (the cache of kernels and images stays)
 	rm -rf .build .build-aarch64 Packages/*/.build
 
-.PHONY: help build cross-aarch64 check-binary run test unit integration lab figures clean
+.PHONY: help build cross-aarch64 check-binary run test unit integration lab lab-aarch64 figures clean

@@ -9,6 +9,20 @@ from host import Tap
 from vm import VM, copy_of_rootfs
 
 
+def only(architecture):
+    """Marks a case, or a class of cases, of which the other architectures have no counterpart: there the suite does not know it."""
+    def mark(case):
+        case.architecture = architecture
+        return case
+    return mark
+
+
+def slow(case):
+    """Marks a case that takes minutes on an emulated aarch64, and shows nothing of it that another does not: there it runs when it is named."""
+    case.slow = True
+    return case
+
+
 class LabCase(unittest.TestCase):
     def vm(self, **configuration):
         machine = VM(**configuration)

@@ -6,14 +6,15 @@ import struct
 import time
 
 import vm
-from case import LabCase
+from arch import ARCH
+from case import LabCase, only
 from vm import APPEND, SMALL, Drive
 
 
 class Kernels(LabCase):
-    def test_stock_debian_bzimage_mounts_virtio_disk_and_writes_file_host_reads_back(self):
+    def test_stock_debian_kernel_mounts_virtio_disk_and_writes_file_host_reads_back(self):
         m = self.vm(kernel=vm.STOCK, initrd=vm.STOCK_INITRD, memory='256').ready()
-        self.assertIn('cloud-amd64', m.sh('uname -r'))
+        self.assertRegex(m.sh('uname -r'), '-(cloud-amd|arm)64$')
         m.sh('echo written by the stock kernel >/root/file; sync')
         m.send('poweroff\n')
         m.ended_well()
@@ -22,22 +23,26 @@ class Kernels(LabCase):
 
     def boots(self, **configuration):
         m = self.vm(**configuration).ready()
-        self.assertEqual(m.sh('sed -n "s,^/dev/root / \\(ext4\\).*,\\1,p" /proc/mounts'), 'ext4')
+        self.assertEqual(m.sh('sed -n "s,^/dev/[a-z]* / \\(ext4\\).*,\\1,p" /proc/mounts'), 'ext4')
         m.finish()
         return m
 
+    @only('x86_64')
     def test_elf_vmlinux_boots_with_command_line_of_readme(self):
         m = self.boots(kernel=vm.SMALL)
         self.assertIn('-append ' + APPEND, ' '.join(m.arguments()))
 
+    @only('x86_64')
     def test_bzimage_boots_without_initrd(self):
         self.boots(kernel=vm.SMALL_BZIMAGE)
 
+    @only('x86_64')
     def test_flat_binary_boots_without_initrd(self):
         if vm.QEMU:
             self.skipTest('QEMU cannot load a flat binary')
         self.boots(kernel=vm.SMALL_FLAT)
 
+    @only('x86_64')
     def test_elf_vmlinux_whose_entry_is_virtual_boots_through_its_pvh_note(self):
         kernel = os.path.join(self.dir, 'vmlinux-pvh')
         shutil.copy(vm.SMALL, kernel)
@@ -46,14 +51,24 @@ class Kernels(LabCase):
             elf.write(struct.pack('<Q', 0xffffffff81000000))
         self.boots(kernel=kernel)
 
-    def test_initrd_is_found_and_run_by_small_kernel(self):
-        m = self.vm(kernel=vm.SMALL_BZIMAGE, initrd=vm.STOCK_INITRD, append=APPEND.replace('root=/dev/vda', ''))
-        m.ready()
+    def test_initrd_is_found_and_run(self):
+        kernel = vm.SMALL_BZIMAGE if ARCH.name == 'x86_64' else vm.STOCK
+        m = self.vm(kernel=kernel, initrd=vm.STOCK_INITRD, append=APPEND.replace('root=/dev/vda', '')).ready()
         self.assertEqual(m.sh('sed -n "s/^rootfs \\(.\\).*/\\1/p" /proc/mounts'), '/')
         m.finish()
 
+    @only('aarch64')
+    def test_gzip_packed_kernel_boots(self):
+        self.boots(kernel=vm.STOCK + '.gz', initrd=vm.STOCK_INITRD)
+
+    @only('aarch64')
+    def test_efi_zboot_kernel_boots(self):
+        if vm.QEMU:
+            self.skipTest("Debian's QEMU 7.2 knows no zboot")
+        self.boots(kernel=vm.STOCK + '.efi', initrd=vm.STOCK_INITRD)
+
     def test_clock_of_guest_agrees_with_host_within_3_seconds(self):
-        for kernel, initrd in ((SMALL, None), (vm.STOCK, vm.STOCK_INITRD)):
+        for kernel, initrd in {vm.GUEST, (vm.STOCK, vm.STOCK_INITRD)}:
             m = self.vm(kernel=kernel, initrd=initrd, memory='256').ready()
             before = time.time()
             guest = int(m.sh('date +%s'))
@@ -63,8 +78,8 @@ class Kernels(LabCase):
 
 
 class Processors(LabCase):
-    def counts(self, cpus, kernel=SMALL, append=APPEND):
-        m = self.vm(kernel=kernel, cpus=cpus, append=append).ready()
+    def counts(self, cpus, append=APPEND):
+        m = self.vm(cpus=cpus, append=append).ready()
         self.assertEqual(m.sh('nproc'), str(cpus))
         self.assertEqual(m.sh('for c in $(seq 0 %d); do taskset $(printf %%x $((1 << c))) true || echo no $c; done' % (cpus - 1)), '')
         m.finish()
@@ -78,6 +93,7 @@ class Processors(LabCase):
     def test_guest_counts_8_vcpus(self):
         self.counts(8)
 
+    @only('x86_64')
     def test_guest_without_acpi_counts_2_vcpus_from_mp_table(self):
         self.counts(2, append=APPEND + ' acpi=off')
 
@@ -98,6 +114,11 @@ class Memory(LabCase):
     def test_guest_sees_1_gib(self):
         self.sees('1G', 1024)
 
+    @only('aarch64')
+    def test_guest_sees_4_gib(self):
+        self.sees('4G', 4096)
+
+    @only('x86_64')
     def test_guest_sees_5_gib_on_both_sides_of_gap(self):
         ranges = self.sees('5g', 5120)
         self.assertTrue(any(start >= 2**32 for start, _ in ranges))
@@ -113,11 +134,18 @@ class Discovery(LabCase):
                          ['vda 65536', f'vdb {5 * 2048}', f'vdc {7 * 2048}'] + ([] if vm.QEMU else ['vdd 0'])) # an empty slot
         m.finish()
 
+    @only('aarch64')
+    def test_kernel_with_device_tree_sees_every_disk_once(self):
+        self.check(vm.STOCK, APPEND, vm.STOCK_INITRD)
+
+    @only('x86_64')
     def test_kernel_with_acpi_only_sees_every_disk_once(self):
         self.check(vm.STOCK, APPEND, vm.STOCK_INITRD)
 
+    @only('x86_64')
     def test_kernel_with_command_line_only_sees_every_disk_once(self):
         self.check(SMALL, APPEND + ' acpi=off')
 
+    @only('x86_64')
     def test_kernel_with_acpi_and_command_line_sees_every_disk_once(self):
         self.check(SMALL, APPEND)

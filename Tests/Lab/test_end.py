@@ -2,8 +2,8 @@
 import signal
 
 import vm
-from case import LabCase
-from vm import APPEND, SMALL
+from case import LabCase, only
+from vm import APPEND
 
 
 class End(LabCase):
@@ -15,18 +15,20 @@ class End(LabCase):
         m.ended_well()
         return m
 
-    def test_reboot_with_reboot_k_ends_machine(self):
-        if vm.QEMU:
+    def test_reboot_ends_machine(self):
+        if not vm.RESETS:
             self.skipTest("QEMU's microvm has no i8042")
         self.ends(lambda m: m.send('reboot -f\n'), 'Restarting system')
 
+    @only('x86_64')
     def test_reboot_of_stock_kernel_ends_machine(self):
-        if vm.QEMU:
+        if not vm.RESETS:
             self.skipTest("QEMU's microvm has no i8042")
         self.ends(lambda m: m.send('reboot -f\n'), 'Restarting system', kernel=vm.STOCK, initrd=vm.STOCK_INITRD, memory='256')
 
+    @only('x86_64')
     def test_reboot_without_acpi_ends_machine(self):
-        if vm.QEMU:
+        if not vm.RESETS:
             self.skipTest("QEMU's microvm has no i8042")
         self.ends(lambda m: m.send('reboot -f\n'), 'Restarting system', append=APPEND + ' acpi=off')
 
@@ -39,13 +41,13 @@ class End(LabCase):
             self.ends(lambda m: m.send('poweroff -f\n'), 'Power down', cpus=8)
 
     def test_reboot_with_8_vcpus_ends_machine_every_time(self):
-        if vm.QEMU:
+        if not vm.RESETS:
             self.skipTest("QEMU's microvm has no i8042")
         for _ in range(3):
             self.ends(lambda m: m.send('reboot -f\n'), 'Restarting system', cpus=8)
 
     def test_panic_with_panic_1_ends_machine(self):
-        if vm.QEMU:
+        if not vm.RESETS:
             self.skipTest("QEMU's microvm has no i8042")
         self.ends(lambda m: m.send('echo c >/proc/sysrq-trigger\n'), 'Kernel panic')
 
@@ -74,7 +76,7 @@ class End(LabCase):
         self.ends(stop)
 
     def test_sigterm_ends_machine_before_its_kernel_is_up(self):
-        m = self.vm(serial='tty', kernel=SMALL)
+        m = self.vm(serial='tty')
         m.command('query-status')
         m.signal(signal.SIGTERM)
         m.ended_well()

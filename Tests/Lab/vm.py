@@ -13,19 +13,21 @@ import termios
 import threading
 import time
 
-CACHE = os.environ.get('STRATOVIRT_CACHE', '/var/tmp/stratovirt-cache')
-PROJECT = os.path.realpath(os.path.join(os.path.dirname(__file__), '../..'))
-BINARY = os.environ.get('STRATOVIRT', os.path.join(PROJECT, '.build/release/stratovirt'))
-QEMU = 'qemu' in os.path.basename(BINARY)  # QEMU's microvm machine runs the same cases: a check of the suite itself
+from arch import CACHE, ARCH, PROJECT
 
-STOCK = os.path.join(CACHE, 'stock/vmlinuz')
-STOCK_INITRD = os.path.join(CACHE, 'stock/initrd')
-SMALL = os.path.join(CACHE, 'small/vmlinux')
-SMALL_FLAT = os.path.join(CACHE, 'small/vmlinux.bin')
-SMALL_BZIMAGE = os.path.join(CACHE, 'small/bzImage')
-ROOTFS = os.path.join(CACHE, 'rootfs.img')
+BINARY = os.environ.get('STRATOVIRT', os.path.join(PROJECT, ARCH.binary))
+QEMU = 'qemu' in os.path.basename(BINARY)  # QEMU's machine runs the same cases: a check of the suite itself
+RESETS = not (QEMU and ARCH.name == 'x86_64')  # whether a guest can ask for a reset: QEMU's microvm has no i8042
 
-APPEND = 'console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda'
+STOCK = os.path.join(ARCH.store, 'stock/vmlinuz')
+STOCK_INITRD = os.path.join(ARCH.store, 'stock/initrd')
+GUEST = tuple(name and os.path.join(ARCH.store, name) for name in ARCH.guest)
+SMALL = os.path.join(ARCH.store, 'small/vmlinux')
+SMALL_FLAT = os.path.join(ARCH.store, 'small/vmlinux.bin')
+SMALL_BZIMAGE = os.path.join(ARCH.store, 'small/bzImage')
+ROOTFS = os.path.join(ARCH.store, 'rootfs.img')
+
+APPEND = ARCH.append
 RSS_LIMIT_KIB = 4096
 HANG = 150  # seconds in which nothing at all happens; no verdict is closer to the clock than this
 
@@ -48,13 +50,14 @@ class VM:
 
     options: further words of the command line, {dir} in them the machine's own directory; share: guest memory that another process
     can map; inherit: descriptors that the program gets as 3, 4, ...; guest_files: files that are guest memory; ordinary: an ordinary
-    user runs it.
+    user runs it. Without a kernel it has the one that starts soonest.
     """
 
-    def __init__(self, kernel=SMALL, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True,
+    def __init__(self, kernel=None, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True,
                  options=(), share=False, inherit=(), guest_files=(), ordinary=False):
         self.dir = tempfile.mkdtemp(prefix='vm-')
-        self.kernel, self.append, self.initrd, self.cpus, self.memory = kernel, append, initrd, cpus, memory
+        self.kernel, self.initrd = (kernel, initrd) if kernel else GUEST
+        self.append, self.cpus, self.memory = append, cpus, memory
         self.drives = [Drive(copy_of_rootfs(self.dir))] if drives is None else drives
         self.qmp_path = os.path.join(self.dir, 'qmp.sock') if qmp else None
         self.options, self.share, self.inherit = [word.replace('{dir}', self.dir) for word in options], share, inherit
@@ -92,7 +95,7 @@ class VM:
         words = [w if re.search(',fds?=', w) else re.sub(r'^tap,', 'tap,script=no,downscript=no,', w) for w in words]
         words = [w.replace(',server,nowait', '' if 'virtiofs' in w else ',server=on,wait=off') for w in words]
         machine = words.index('-machine') + 1
-        words[machine] = f"microvm,acpi={onoff('acpi=off' not in self.append)},rtc=on"
+        words[machine] = ARCH.qemu.format(acpi=onoff('acpi=off' not in self.append))
         if self.share:
             words[machine] += ',memory-backend=shared'
             words += ['-object', f'memory-backend-memfd,id=shared,size={self.memory}M']
@@ -232,11 +235,11 @@ class VM:
                     raise Hung(f'does not end; {self.said()}') from None
 
     def finish(self):
-        """The shortest way to the end that a guest has on its own: the reset that reboot=k does."""
-        if QEMU: # would start again
-            self.command('quit')
-        else:
+        """The shortest way to the end that a guest has on its own: the reset, which is the end of a microVM."""
+        if RESETS:
             self.send('reboot -f\n')
+        else:
+            self.command('quit')
         self.ended_well()
 
     def ended_well(self):

@@ -27,7 +27,7 @@ final class VhostUserInflight {
         guard let file, let status = try? SysFile.status(of: file), status.kind == .regular else { throw .violation(.inflight) }
         let (end, overflow) = offset.addingReportingOverflow(size)
         // Whoever maps it later must not die of a file that ends early.
-        guard !overflow, end <= status.size, size >= shape.minimumSize, offset % HostPage.size == 0 else { throw .violation(.inflight) }
+        guard !overflow, end <= status.size, size >= shape.minimumSize, offset % HostPages.size == 0 else { throw .violation(.inflight) }
         self.file = file
         self.size = size
         self.offset = offset

@@ -140,7 +140,7 @@ struct VhostUserRings {
             return (available, used)
         }
         do throws(AddressSpaceError) {
-            memory = try HostMemory.anonymous(size: (end + HostPage.size - 1) & ~(HostPage.size - 1), name: "vhost-user-rings", options: .shared)
+            memory = try HostMemory.anonymous(size: (end + HostPages.size - 1) & ~(HostPages.size - 1), name: "vhost-user-rings", options: .shared)
         } catch {
             throw .socket(.noMemory)
         }

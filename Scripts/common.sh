@@ -89,7 +89,8 @@ debian_kernel() {
   local meta=$1 dir=$2 package version
   [ ! -e "$dir/version" ] || return 0
   need kmod
-  named() { apt-cache "${foreign[@]}" depends "$meta" 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}'; }
+  # Fails as long as there are no lists.
+  named() { { apt-cache "${foreign[@]}" depends "$meta" 2>/dev/null || true; } | awk '/Depends: linux-image/ {print $2; exit}'; }
   package=$(named)
   [ -n "$package" ] || { apt_refresh "${foreign[@]}"; package=$(named); }
   [ -n "$package" ] || die "Debian has no $meta for $debian"

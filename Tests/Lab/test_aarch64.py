@@ -24,7 +24,7 @@ class DeviceTree(LabCase):
         m = self.stock(cpus=2)
         said = '\n'.join(self.messages(m))
         for words in ('psci: PSCIv1.* detected in firmware', 'GICv3: CPU1: found redistributor 1 ', r'ITS \[mem 0x08080000-0x0809ffff\]',
-                      r'arch_timer: cp15 timer\(s\) running at .* \(virt\)', r'9000000\.pl011: ttyAMA0 at MMIO 0x9000000', r'9010000\.pl031: setting system clock to ', r'9030000\.pl061: PL061 GPIO chip registered', 'input: gpio-keys '):
+                      r'arch_timer: cp15 timer\(s\) running at .* \(virt\)', r'9000000\.pl011: ttyAMA0 at MMIO 0x9000000', r'9010000\.pl031: setting system clock to ', r'9030000\.gpio: PL061 GPIO chip registered', 'input: gpio-keys '):
             self.assertRegex(said, words)
         interrupts = m.sh('cat /proc/interrupts')
         for line, trigger, name in ((33, 'Level|Edge', 'uart-pl011'), (34, 'Level', 'rtc-pl031'), (27, 'Level', 'arch_timer')):

@@ -46,13 +46,13 @@ final class ReaderGate: Sendable {
         let counter = unsafe counter(stripe, phase.load(ordering: .relaxed) & 1)
         // Sequentially consistent, as the load of the published pointer that follows and the writer's store and loads:
         // either the writer sees this count, or this reader sees the writer's pointer.
-        unsafe counter.pointee.add(1, ordering: .sequentiallyConsistent)
+        unsafe counter.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         return unsafe Ticket(counter: counter)
     }
 
     @inline(__always)
     func leave(_ ticket: Ticket) {
-        unsafe ticket.counter.pointee.subtract(1, ordering: .releasing)
+        unsafe ticket.counter.pointee.wrappingSubtract(1, ordering: .releasing)
     }
 
     /// Waits until all who entered before the call have left; false when one stays for longer than `patience` yields.

@@ -33,7 +33,13 @@ lab-aarch64: ## the same for aarch64, in an emulated machine with real KVM
 figures: build ## memory and start-up time, measured on this machine
 	@Scripts/figures
 
+bench: build ## all benchmarks, side by side with QEMU's microvm; make bench-PART runs one: Benchmarks/PART
+	@Scripts/bench
+
+bench-%: build
+	@Scripts/bench $*
+
 clean: ## what was built (the cache of kernels and images stays)
 	rm -rf .build .build-aarch64 Packages/*/.build
 
-.PHONY: help build cross-aarch64 check-binary run test unit integration lab lab-aarch64 figures clean
+.PHONY: help build cross-aarch64 check-binary run test unit integration lab lab-aarch64 figures bench clean

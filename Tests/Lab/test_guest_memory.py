@@ -22,7 +22,7 @@ class GuestMemory(LabCase):
         return path
 
     def refused(self, sentence, **configuration):
-        m = self.vm(**configuration)
+        m = self.vm(**{'memory': '128', **configuration})
         self.assertEqual(m.wait(), 1)
         m.most_kib = 0 # of a start: the promise is about machines that run
         self.assertIn(f'stratovirt: {sentence}\n', m.said() + '\n')
@@ -69,23 +69,23 @@ class GuestMemory(LabCase):
         reserve(70)
         self.assertEqual(free(), 70)
         path = self.mount('hugetlbfs')
-        m = self.vm(options=['-mem-path', path]).ready()
+        m = self.vm(memory='128', options=['-mem-path', path]).ready()
         self.assertTrue(0 < free() < 70)
         m.finish()
         self.assertEqual(free(), 70)
-        m = self.vm(options=['-mem-path', path, '-mem-prealloc']).ready()
+        m = self.vm(memory='128', options=['-mem-path', path, '-mem-prealloc']).ready()
         self.assertEqual(free(), 6)
         self.refused(f"-mem-path: there are too few free huge pages of 2048 KiB for '{path}'", options=['-mem-path', path])
         m.finish()
         self.refused(f"-mem-path: the size must be a multiple of 2048 KiB, the page size of '{path}'", memory='129', options=['-mem-path', path])
-        m = self.vm(options=['-object', 'memory-backend-memfd,id=m,size=128M,hugetlb=on,hugetlbsize=2M,prealloc=on', '-numa', 'node,nodeid=0,memdev=m']).ready()
+        m = self.vm(memory='128', options=['-object', 'memory-backend-memfd,id=m,size=128M,hugetlb=on,hugetlbsize=2M,prealloc=on', '-numa', 'node,nodeid=0,memdev=m']).ready()
         self.assertEqual(free(), 6)
         m.finish()
         self.assertEqual((free(), os.listdir(path)), (70, []))
 
     def test_memory_in_a_file_is_taken_at_the_start_and_a_full_file_system_is_an_error(self):
         path = self.mount('tmpfs', '-o', 'size=160M')
-        m = self.vm(share=True, options=['-mem-path', f'{path}/ram', '-mem-prealloc']).ready()
+        m = self.vm(memory='128', share=True, options=['-mem-path', f'{path}/ram', '-mem-prealloc']).ready()
         with open(f'/proc/{m.process.pid}/status', encoding='utf-8') as status:
             self.assertGreaterEqual(int(re.search(r'VmRSS:\s*(\d+)', status.read()).group(1)), 128 << 10)
         self.assertEqual(os.stat(f'{path}/ram').st_blocks >> 11, 128)

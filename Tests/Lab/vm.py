@@ -53,7 +53,7 @@ class VM:
     user runs it. Without a kernel it has the one that starts soonest.
     """
 
-    def __init__(self, kernel=None, append=APPEND, initrd=None, cpus=1, memory='128', drives=None, serial='stdio', qmp=True,
+    def __init__(self, kernel=None, append=APPEND, initrd=None, cpus=1, memory=ARCH.memory, drives=None, serial='stdio', qmp=True,
                  options=(), share=False, inherit=(), guest_files=(), ordinary=False):
         self.dir = tempfile.mkdtemp(prefix='vm-')
         self.kernel, self.initrd = (kernel, initrd) if kernel else GUEST
@@ -94,6 +94,9 @@ class VM:
         words = [re.sub(r',fds=(\d+)$', r',fd=\1', w) for w in words]
         words = [w if re.search(',fds?=', w) else re.sub(r'^tap,', 'tap,script=no,downscript=no,', w) for w in words]
         words = [w.replace(',server,nowait', '' if 'virtiofs' in w else ',server=on,wait=off') for w in words]
+        if ARCH.name == 'aarch64': # else its guests find the devices in the reverse order
+            buses = iter(range(32))
+            words = [f'{w},bus=virtio-mmio-bus.{next(buses)}' if re.match(r'(virtio|vhost)-[a-z-]*device\b', w) else w for w in words]
         machine = words.index('-machine') + 1
         words[machine] = ARCH.qemu.format(acpi=onoff('acpi=off' not in self.append))
         if self.share:

@@ -225,6 +225,10 @@ class Spread:
         """The median, and where half of the values lie."""
         return f'{form.format(self.median)} ({form.format(self.q1)}-{form.format(self.q3)})'
 
+    def short(self, form='{:.0f}'):
+        """The median, and half the distance of the quartiles in percent of it."""
+        return f'{form.format(self.median)} \u00b1{(self.q3 - self.q1) / 2 / (self.median or 1):.0%}'
+
 
 def note(text):
     """Something that a reader of the numbers has to know: printed now, and kept beside them."""
@@ -237,11 +241,11 @@ def progress(text):
     print(f'[{time.strftime("%H:%M:%S")}] {text}', file=sys.stderr, flush=True)
 
 
-def table(title, heads, rows):
-    """Prints a table whose first column is text and whose others are numbers."""
+def table(heads, rows):
+    """Prints a table whose first column is text, the head of which says what it is about, and whose others are numbers."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
-    print(f'\n{title}')
+    print()
     for row in [heads, ['-' * width for width in widths], *rows]:
         print('  ' + '  '.join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths))))
     sys.stdout.flush()

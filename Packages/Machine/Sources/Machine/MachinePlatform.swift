@@ -18,6 +18,8 @@ protocol MachinePlatform: AnyObject {
     /// The port space; nil where there are no ports.
     var ports: AddressSpace? { get }
     var bootTimer: BootTimer { get }
+    /// Nil where there is no GIC, or none yet.
+    var gicVersion: VmConfig.GICVersion? { get }
 
     /// First of all: refuses what the host or the architecture lacks, and makes what must be there before the first vCPU.
     func prepare() throws(MachineError)

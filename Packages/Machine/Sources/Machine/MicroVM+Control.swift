@@ -7,6 +7,8 @@ internal import Virtio
 extension MicroVM: MachineControl {
     public var architecture: GuestArchitecture { type(of: platform).architecture }
 
+    public func gicVersion() -> VmConfig.GICVersion? { platform.gicVersion }
+
     public func status() -> VMState { state.state }
 
     /// All vCPUs are asked before any is waited for, so that pausing takes as long as the slowest. Then requests in flight are finished: a paused machine's

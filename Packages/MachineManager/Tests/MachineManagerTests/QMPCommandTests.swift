@@ -31,7 +31,7 @@ import Testing
         let server = try TestServer(architecture: architecture)
         let client = try server.client()
         _ = client.line()
-        client.send("{\"execute\":\"query-cpus\"}{\"execute\":\"query-hotpluggable-cpus\"}{\"execute\":\"query-target\"}")
+        client.send("{\"execute\":\"query-cpus\"}{\"execute\":\"query-hotpluggable-cpus\"}{\"execute\":\"query-target\"}{\"execute\":\"query-gic-capabilities\"}")
         func cpu(_ id: Int) -> String {
             "{\"CPU\":\(id),\"current\":\(id == 0),\"halted\":false,\"qom_path\":\"/machine/unattached/device[\(id)]\",\"thread_id\":\(100 + id),"
                 + "\"arch\":\"\(processor)\",\"props\":{\"socket-id\":\(id),\"die-id\":0,\"core-id\":0,\"thread-id\":0}}"
@@ -43,6 +43,8 @@ import Testing
                 + "\"qom-path\":\"/machine/unattached/device[0]\"},"
                 + "{\"type\":\"\(type)\",\"vcpus-count\":1,\"props\":{\"socket-id\":1,\"die-id\":0,\"core-id\":0,\"thread-id\":0}}]}\r\n")
         #expect(client.line() == "{\"return\":{\"arch\":\"\(target)\"}}\r\n")
+        let gic = architecture == .aarch64 ? "{\"version\":2,\"emulated\":false,\"kernel\":true}" : ""
+        #expect(client.line() == "{\"return\":[\(gic)]}\r\n")
     }
 
     @Test(arguments: [

@@ -25,6 +25,7 @@ final class FakeMachine: MachineControl {
     let architecture: GuestArchitecture
 
     init(_ architecture: GuestArchitecture = .x86_64) { self.architecture = architecture }
+    func gicVersion() -> VmConfig.GICVersion? { architecture == .aarch64 ? .v2 : nil }
 
     deinit { for descriptor in state.withLock({ $0.descriptors.values.flatMap(\.self) }) { _ = OwnedFD(adopting: descriptor) } }
 

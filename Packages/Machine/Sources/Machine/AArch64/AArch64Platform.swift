@@ -36,6 +36,7 @@ final class AArch64Platform: MachinePlatform {
     }
 
     var ports: AddressSpace? { nil }
+    var gicVersion: VmConfig.GICVersion? { gic.map { $0 == .v2 ? .v2 : .v3 } }
 
     func prepare() throws(MachineError) {
         let machine = try machine()

@@ -31,6 +31,7 @@ final class X86Platform: MachinePlatform {
     }
 
     var ports: AddressSpace? { portSpace }
+    var gicVersion: VmConfig.GICVersion? { nil }
 
     func ramParts(sizes: [UInt64]) -> [RAMPart] { X86MemoryMap.ramParts(sizes: sizes) }
 

@@ -74,7 +74,7 @@ extension VmConfig {
         public var dumpGuestCore = true
         /// Whether guest memory can be shared with other processes.
         public var memShare = false
-        /// aarch64: nil for the newest that the host has.
+        /// aarch64: nil for the newest that the host has. The parser knows no other than `v3` yet.
         public var gicVersion: GICVersion?
         /// aarch64: where the device tree is to be written to; the machine is then not started.
         public var deviceTreeDump: String?
@@ -83,7 +83,7 @@ extension VmConfig {
     }
 
     /// Of the guest's interrupt controller on aarch64.
-    public enum GICVersion: Equatable, Sendable { case v3 }
+    public enum GICVersion: Equatable, Sendable { case v2, v3 }
 
     /// What the vCPUs can do on aarch64 besides what all can (`-cpu`).
     public struct CPU: Equatable, Sendable {

@@ -66,10 +66,13 @@ public protocol MachineControl: AnyObject, Sendable {
     func statistics(of source: StatisticsSource) -> [Statistic]
     /// What runs the vCPUs.
     func acceleration() -> Acceleration
+    /// Of the interrupt controller of an aarch64 machine; nil for any other.
+    func gicVersion() -> VmConfig.GICVersion?
 }
 
 extension MachineControl {
     public func acceleration() -> Acceleration { Acceleration(isPresent: true, isEnabled: true) }
+    public func gicVersion() -> VmConfig.GICVersion? { nil }
     public func statisticsSources(_ target: StatisticsTarget) -> [StatisticsSource] { [] }
     public func statistics(of source: StatisticsSource) -> [Statistic] { [] }
 }

@@ -225,6 +225,41 @@ import Testing
         #expect(guest.device { $0.pairs[0].receiver.droppedPackets.load(ordering: .relaxed) } == 1)
     }
 
+    /// A host that is busy lets a guest stand still for longer than a driver that looks at its ring has to be waited for.
+    @Test(arguments: Wire.Kind.allCases, [true, false]) func received_largePacketWaitsForADriverThatHasYetToLook(kind: Wire.Kind, eventIndex: Bool) throws {
+        let wire = try Wire(kind)
+        let guest = try NetGuest([wire])
+        try guest.start(without: eventIndex ? 0 : VirtioFeature.eventIndex)
+        try guest.post(6, size: 500)
+        wire.send(Frame.make(60, seed: 1))
+        guest.run()
+        let frame = Frame.make(9000)
+        wire.send(frame)
+        let end = Clock.monotonicNanoseconds() + 5 * NetReceiver.patience
+        while Clock.monotonicNanoseconds() < end { guest.loop.runOnce(timeoutMilliseconds: 10) }
+        try guest.post(20, size: 500, first: 6)
+        let used = try guest.newUsed(0)
+        #expect(used.count == 20)
+        #expect(try guest.packet(Array(used.dropFirst()), size: 500).dropFirst(12) == frame[...])
+        #expect(guest.device { $0.pairs[0].receiver.droppedPackets.load(ordering: .relaxed) } == 0)
+    }
+
+    @Test func received_largePacketDoesNotWaitForeverForADriverThatNeverLooks() throws {
+        let wire = try Wire(.stream)
+        let guest = try NetGuest([wire])
+        try guest.start()
+        try guest.post(6, size: 500)
+        wire.send(Frame.make(60, seed: 1))
+        guest.run()
+        wire.send(Frame.make(9000))
+        let start = Clock.monotonicNanoseconds()
+        let least = UInt64(NetReceiver.turns) * NetReceiver.patience
+        func dropped() -> UInt64 { guest.device { $0.pairs[0].receiver.droppedPackets.load(ordering: .relaxed) } }
+        while dropped() == 0, Clock.monotonicNanoseconds() - start < 10 * least { guest.loop.runOnce(timeoutMilliseconds: 10) }
+        #expect(Clock.monotonicNanoseconds() - start >= least)
+        #expect(dropped() == 1)
+    }
+
     // MARK: Link and back end
 
     @Test func emptySlot_hasNoLinkAndSwallowsPackets() throws {

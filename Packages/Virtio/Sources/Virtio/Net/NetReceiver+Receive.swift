@@ -159,11 +159,11 @@ extension NetReceiver {
     }
 
     /// A driver that keeps few buffers may wait for the packet that waits for its buffers: somebody has to give in.
-    private func startTimer(_ live: Live) {
+    func startTimer(_ live: Live, turn: Int = 1) {
         guard live.waiting > 0, !hasTimer else { return }
         hasTimer = true
         let number = waitingNumber
-        loop.after(nanoseconds: Self.patience) { [weak self] in self?.timerFired(number) }
+        loop.after(nanoseconds: Self.patience) { [weak self] in self?.timerFired(number, turn: turn) }
     }
 
     private func publish(_ live: Live) {

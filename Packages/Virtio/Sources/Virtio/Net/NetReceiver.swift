@@ -9,8 +9,10 @@ internal import Synchronization
 final class NetReceiver: @unchecked Sendable {
     /// Packets per wake. What is left waits for its turn on the event loop.
     static let packetsPerWake = 64
-    /// Nanoseconds that a packet waits for the driver to give more buffers, when those it gave are too small for it.
+    /// Nanoseconds that a packet waits for the driver to give more buffers, when those it gave are too small for it and it has looked at those it got back.
     static let patience: UInt64 = 100_000_000
+    /// Times `patience` that it waits for a driver that has yet to look: the guest's processor may have to wait for the host's. Counted, since this program may have to wait too.
+    static let turns = 50
     /// Nanoseconds without data after which a stream's buffer is given back.
     static let idleTime: UInt64 = 1_000_000_000
 
@@ -146,11 +148,16 @@ final class NetReceiver: @unchecked Sendable {
         }
     }
 
-    func timerFired(_ number: UInt64) {
+    func timerFired(_ number: UInt64, turn: Int) {
         lock.withLock { _ in hasTimer = false }
         serve { live in
             guard live.waiting > 0 else { return false }
-            if number == waitingNumber { drop(live) }
+            guard number == waitingNumber else { return true }
+            if turn < Self.turns, !live.queue.driverHasLooked(isAcknowledged: live.session.interrupt.status & VirtioInterrupt.usedBuffer == 0) {
+                startTimer(live, turn: turn &+ 1)
+                return false
+            }
+            drop(live)
             return true
         }
     }

@@ -24,4 +24,10 @@ extension SplitQueue {
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         return try refreshAvailable()
     }
+
+    /// Whether the driver has looked at all that it was shown, as far as its wish for interrupts tells (virtio 1.2, section 2.7.7): it asks for one at the next chain. Without
+    /// the event index it asks for every one, also before it has looked; `isAcknowledged` says that it has been there since the last one.
+    func driverHasLooked(isAcknowledged: Bool) -> Bool {
+        usesEventIndex ? available.load16(4 &+ 2 &* Int(size)) == publishedUsed : available.load16(0) & 1 == 0 && isAcknowledged
+    }
 }

@@ -21,11 +21,14 @@ protocol MachinePlatform: AnyObject {
     /// Nil where there is no GIC, or none yet.
     var gicVersion: VmConfig.GICVersion? { get }
 
-    /// First of all: refuses what the host or the architecture lacks, and makes what must be there before the first vCPU.
+    /// First of all: refuses what the host or the architecture lacks.
     func prepare() throws(MachineError)
 
     /// Where RAM is that consists of mappings of these sizes, one after the other in the guest. Their sum is far below 2^64.
     func ramParts(sizes: [UInt64]) -> [RAMPart]
+
+    /// Before the first vCPU, and after guest memory: the kernel waits for devices that came to be a moment ago, some milliseconds, when it is given memory.
+    func makeInterruptControllers() throws(MachineError)
 
     /// What the hypervisor is to call a vCPU.
     func hardwareID(of index: Int, in topology: CPUTopology) -> UInt32
@@ -76,6 +79,8 @@ struct FixedRange: Equatable, Sendable {
 }
 
 extension MachinePlatform {
+    func makeInterruptControllers() throws(MachineError) {}
+
     func line(_ gsi: UInt32, of hypervisor: any VirtualMachine) throws(MachineError) -> any InterruptLine {
         try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.makeInterruptLine(gsi: gsi) }
     }

@@ -12,6 +12,7 @@ extension MicroVM {
         isRealized = true
         try platform.prepare()
         try realizeMemory()
+        try platform.makeInterruptControllers()
         let topology = try lift(MachineError.topology) { () throws(CPUTopologyError) in try CPUTopology(config.processors) }
         try realizeVCPUs(topology)
         try realizeMemoryDevices()

@@ -35,10 +35,13 @@ final class X86Platform: MachinePlatform {
 
     func ramParts(sizes: [UInt64]) -> [RAMPart] { X86MemoryMap.ramParts(sizes: sizes) }
 
-    /// A vCPU made before the interrupt controllers would have no local APIC.
     func prepare() throws(MachineError) {
         if config.machine.gicVersion != nil { throw .otherArchitecture(option: "-machine: gic-version=", .aarch64) }
         if config.machine.deviceTreeDump != nil { throw .otherArchitecture(option: "-machine: dumpdtb=", .aarch64) }
+    }
+
+    /// A vCPU made earlier would have no local APIC.
+    func makeInterruptControllers() throws(MachineError) {
         try lift(MachineError.hypervisor) { () throws(HypervisorError) in try hypervisor.createIRQChip() }
     }
 

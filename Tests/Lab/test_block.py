@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import vm
-from case import LabCase
+from case import LabCase, slow
 from test_disk import MountedExt4
 from vm import Drive
 
@@ -25,15 +25,18 @@ ENGINES = [('native', True, ',aio=native'), ('uring', True, ',aio=io_uring'), ('
 
 
 class Block(LabCase):
+    @slow
     def test_256_mib_by_native_are_on_the_image(self):
         self.fill('native')
 
     def test_256_mib_by_io_uring_are_on_the_image(self):
         self.fill('io_uring')
 
+    @slow
     def test_256_mib_by_threads_are_on_the_image(self):
         self.fill('threads')
 
+    @slow
     def test_256_mib_by_off_are_on_the_image(self):
         self.fill('off', direct=False)
 
@@ -65,6 +68,7 @@ class Block(LabCase):
         finally:
             subprocess.run(['umount', at], check=True)
 
+    @slow
     def test_limits_hold_within_5_percent_and_change_at_once(self):
         drives = [Drive(self.rootfs()), Drive(self.blank(64), extra=',throttling.iops-total=60'),
                   Drive(self.blank(65), extra=',throttling.bps-read=2000000'),
@@ -107,6 +111,7 @@ class Block(LabCase):
     def within(self, rate, limit):
         self.assertTrue(0.95 * limit <= rate <= 1.05 * limit, f'{rate} instead of {limit}')
 
+    @slow
     def test_what_was_stable_is_on_the_image_after_20_kills(self):
         instants = random.Random(20)
         root = self.rootfs()

@@ -1,11 +1,12 @@
 """As many devices as there are interrupt lines."""
 import vm
-from case import LabCase
+from case import LabCase, only
 from vm import Drive
 
 DEVICES = 17 # lines 5 to 15 without 8, the clock's, and 17 to 23 of the I/O APIC; 16 is the power button's
 
 
+@only('x86_64')
 class Lines(LabCase):
     def options(self, ports):
         return ['-device', 'virtio-serial-device,id=serial0', '-object', 'rng-random,id=random0,filename=/dev/urandom',

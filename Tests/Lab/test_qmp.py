@@ -3,7 +3,7 @@ import asyncio
 import time
 
 import vm
-from case import LabCase
+from case import LabCase, only
 from vm import HANG
 
 
@@ -76,6 +76,21 @@ class QMP(Session):
         time.sleep(2)
         m.command('cont')
         self.assertGreaterEqual(int(m.sh('date +%s')), before)
+        m.finish()
+
+    @only('aarch64')
+    def test_clock_of_guest_stands_still_over_stop(self):
+        m = self.vm(cpus=2).ready()
+        pause, began = 20, time.monotonic()
+        before = float(m.sh('cut -d" " -f1 /proc/uptime'))
+        m.command('stop')
+        stopped = time.monotonic()
+        time.sleep(pause)
+        stopped = time.monotonic() - stopped
+        m.command('cont')
+        for cpu in (0, 1): # each has a counter
+            after = float(m.sh(f'taskset {cpu + 1} cut -d" " -f1 /proc/uptime'))
+            self.assertTrue(before <= after < before + time.monotonic() - began - stopped + 1, (before, after))
         m.finish()
 
     def test_greeting_version_commands_and_cpus(self):

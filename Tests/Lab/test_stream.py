@@ -4,7 +4,7 @@ import os
 import socket
 
 import vm
-from case import LabCase
+from case import LabCase, slow
 from host import NOBODY, Passt, Peer, receiving
 from kata import QMP
 
@@ -116,6 +116,7 @@ class Stream(LabCase):
         self.none_lost(m)
         m.finish()
 
+    @slow
     def test_passt_that_is_killed_and_started_again_goes_on(self):
         passt = self.passt()
         m = self.guest(passt, ',reconnect=1', mtu=1500)
@@ -129,6 +130,7 @@ class Stream(LabCase):
             self.tcp_out(m, passt, MIB)
         m.finish()
 
+    @slow
     def test_stream_is_plugged_and_unplugged_by_qmp(self):
         if vm.QEMU:
             self.skipTest("QEMU's microvm has no slots")

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from case import LabCase
+from case import LabCase, slow
 from host import StorageDaemon, Switch, ping
 from vm import fsck
 
@@ -45,6 +45,7 @@ class VhostUserBlock(LabCase):
         m.finish()
         self.check_files(sums)
 
+    @slow
     def test_no_write_is_lost_when_the_daemon_is_killed_under_load(self):
         daemon = self.daemon()
         m = self.guest(daemon)

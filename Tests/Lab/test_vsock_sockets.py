@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from case import LabCase
+from case import LabCase, slow
 from host import Peer, receiving, sending
 from kata import QMP
 from vm import HANG
@@ -120,6 +120,7 @@ class SocketVsock(LabCase):
         m.finish()
         self.assertFalse(os.path.exists(path))
 
+    @slow
     def test_a_thousand_connections_and_256_mib_each_way(self):
         m, path = self.machine()
         m.sh('(peer echo 1026 &)')

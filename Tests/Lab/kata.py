@@ -85,6 +85,8 @@ class Sandbox(vm.VM):
                  '-kernel', self.kernel, '-append', self.append, '-qmp', f'unix:{self.qmp_path},server,nowait', '-D', '-disable-seccomp',
                  '-machine', 'type=microvm,dump-guest-core=off' + (',mem-share=on' if self.shared else ''),
                  '-device', 'virtio-rng-device,rng=objrng0,id=virtio-rng0', '-object', 'rng-random,id=objrng0,filename=/dev/urandom']
+        if self.initrd: # Kata's own kernel needs none
+            words += ['-initrd', self.initrd]
         if self.debug:
             words += ['-device', 'virtio-serial-device,id=virtio-serial0',
                       '-chardev', f'socket,id=charconsole0,path={self.dir}/console.socket,server,nowait',

@@ -5,7 +5,8 @@ import subprocess
 import time
 
 import vm
-from case import LabCase
+from arch import ARCH
+from case import LabCase, only
 
 MIB = 1 << 20
 ONLINE = vm.APPEND.replace('root=/dev/vda', 'memhp_default_state=online_movable')
@@ -70,6 +71,7 @@ class PersistentMemory(LabCase):
             '-object', f'memory-backend-file,id=file,size={os.path.getsize(path) // MIB}M,mem-path={path},{extra}',
             '-device', 'virtio-pmem-device,id=pmem0,memdev=file']).ready()
 
+    @only('x86_64') # Debian's arm64 kernel has no DAX
     def test_file_system_with_dax_is_written_into_the_file(self):
         if vm.QEMU:
             self.skipTest('QEMU has it for PCI machines')
@@ -94,8 +96,9 @@ class PersistentMemory(LabCase):
             before = hashlib.sha256(file.read()).hexdigest()
         m = self.pmem(path, 'share=on,readonly=on')
         m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
-        # What the guest writes goes nowhere, whatever it believes.
-        m.sh('dd if=/dev/urandom of=/dev/pmem0 bs=4k count=16 conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; true')
+        # What the guest writes goes nowhere, whatever it believes. aarch64 tells no hypervisor what a store of two registers was to write.
+        if ARCH.name == 'x86_64':
+            m.sh('dd if=/dev/urandom of=/dev/pmem0 bs=4k count=16 conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; true')
         m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
         m.finish()
         with open(path, 'rb') as file:

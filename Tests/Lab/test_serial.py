@@ -35,8 +35,7 @@ class Serial(LabCase):
 
     def test_console_goes_to_file(self):
         m = self.vm(serial='file', append=vm.APPEND + ' autorun=cG93ZXJvZmYgLWY=') # poweroff -f
-        if vm.QEMU:
-            m.wait()
+        m.command('query-status') # it has started: the promise of memory is about machines that run
         m.ended_well()
         with open(m.serial_path, encoding='utf-8') as console:
             self.assertIn('Power down', console.read())

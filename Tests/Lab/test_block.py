@@ -29,6 +29,7 @@ class Block(LabCase):
     def test_256_mib_by_native_are_on_the_image(self):
         self.fill('native')
 
+    @slow
     def test_256_mib_by_io_uring_are_on_the_image(self):
         self.fill('io_uring')
 

@@ -2,7 +2,7 @@
 import signal
 
 import vm
-from case import LabCase, only
+from case import LabCase, only, slow
 from vm import APPEND
 
 
@@ -40,6 +40,7 @@ class End(LabCase):
         for _ in range(3):
             self.ends(lambda m: m.send('poweroff -f\n'), 'Power down', cpus=8)
 
+    @slow
     def test_reboot_with_8_vcpus_ends_machine_every_time(self):
         if not vm.RESETS:
             self.skipTest("QEMU's microvm has no i8042")

@@ -1,7 +1,7 @@
 """virtio-net on a tap under Debian's kernel: what arrives is what was sent, and nothing makes it stand still."""
 import os
 
-from case import LabCase
+from case import LabCase, slow
 from host import Flood, Peer, ip, opened, ping, receiving, sending
 
 MIB = 1 << 20
@@ -49,6 +49,7 @@ class Net(LabCase):
         userspace, vhost = self.tap(), self.tap()
         self.works([(userspace, f'ifname={userspace.name}'), (vhost, f'ifname={vhost.name},vhost=on')])
 
+    @slow
     def test_ping_and_64_mib_both_ways_with_2_queues_userspace_and_vhost_by_descriptors(self):
         userspace, vhost = self.tap(2), self.tap(2)
         inherit = [*vhost.open_queues(), opened('/dev/vhost-net'), opened('/dev/vhost-net')]

@@ -6,7 +6,7 @@ import time
 
 import vm
 from arch import ARCH
-from case import LabCase, only
+from case import LabCase
 
 MIB = 1 << 20
 ONLINE = vm.APPEND.replace('root=/dev/vda', 'memhp_default_state=online_movable')
@@ -71,13 +71,14 @@ class PersistentMemory(LabCase):
             '-object', f'memory-backend-file,id=file,size={os.path.getsize(path) // MIB}M,mem-path={path},{extra}',
             '-device', 'virtio-pmem-device,id=pmem0,memdev=file']).ready()
 
-    @only('x86_64') # Debian's arm64 kernel has no DAX
-    def test_file_system_with_dax_is_written_into_the_file(self):
+    def test_file_system_is_written_into_the_file(self):
         if vm.QEMU:
             self.skipTest('QEMU has it for PCI machines')
         path = self.image()
         m = self.pmem(path, 'share=on')
-        m.sh('mkdir -p /mnt; mount -o dax /dev/pmem0 /mnt; grep pmem0 /proc/mounts | grep dax')
+        # Debian's arm64 kernel has no page structures for such memory (CONFIG_ZONE_DEVICE), which DAX wants.
+        option = 'dax' if ARCH.name == 'x86_64' else 'rw'
+        m.sh(f'mkdir -p /mnt; mount -o {option} /dev/pmem0 /mnt; grep pmem0 /proc/mounts | grep {option}')
         m.sh('dd if=/dev/urandom of=/mnt/data bs=64k count=300 2>/dev/null; for i in $(seq 50); do echo $i >/mnt/$i; done; sync')
         digest = m.sh('md5sum /mnt/data').split()[0]
         m.sh('umount /mnt; sync')
@@ -96,10 +97,13 @@ class PersistentMemory(LabCase):
             before = hashlib.sha256(file.read()).hexdigest()
         m = self.pmem(path, 'share=on,readonly=on')
         m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
-        # What the guest writes goes nowhere, whatever it believes. aarch64 tells no hypervisor what a store of two registers was to write.
-        if ARCH.name == 'x86_64':
-            m.sh('dd if=/dev/urandom of=/dev/pmem0 bs=4k count=16 conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; true')
-        m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
-        m.finish()
+        # What the guest writes goes nowhere, whatever it believes. On aarch64 Linux gets an abort for it in the middle of its driver, and what it keeps locked then stays so.
+        m.sh('dd if=/dev/urandom of=/dev/pmem0 bs=4k count=16 conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; true')
+        if ARCH.name == 'aarch64':
+            m.command('quit')
+            m.ended_well()
+        else:
+            m.sh('mkdir -p /mnt; mount -o ro,noload /dev/pmem0 /mnt; ls /mnt | grep lost+found; umount /mnt')
+            m.finish()
         with open(path, 'rb') as file:
             self.assertEqual(hashlib.sha256(file.read()).hexdigest(), before)

@@ -80,3 +80,11 @@ _Static_assert(KVM_ARM_VCPU_POWER_OFF == 0 && KVM_ARM_VCPU_PSCI_0_2 == 2 && KVM_
                "AArch64Numbers");
 _Static_assert(KVM_ARM_IRQ_TYPE_SPI == 1 && KVM_ARM_IRQ_TYPE_SHIFT == 24 && KVM_ARM_IRQ_NUM_SHIFT == 0 && KVM_ARM_IRQ_NUM_MASK == 0xffff,
                "AArch64Numbers");
+
+// The guest's last instruction ends in an external data abort; nothing else of the vCPU's events is touched.
+static inline long ckvm_inject_data_abort(int vcpu) {
+    struct kvm_vcpu_events events;
+    memset(&events, 0, sizeof events);
+    events.exception.ext_dabt_pending = 1;
+    return ckvm_pointer(vcpu, KVM_SET_VCPU_EVENTS, &events);
+}

@@ -37,9 +37,12 @@ extension KVMVirtualCPU: AArch64VirtualCPU {
 
     public func setStolenTime(address: UInt64) throws(HypervisorError) { try KVMDeviceAttribute.stolenTime(address).set(on: file.raw) }
 
+    /// An instruction that would have to be emulated, and cannot be, since the processor does not describe it: a pair of registers stored to a device, or to memory
+    /// that is read-only. It is answered as hardware answers an access that nobody takes (KVM_CAP_ARM_INJECT_EXT_DABT), and the guest goes on as it can.
     func architectureExit(_ reason: UInt32) -> VCPUExit {
-        // As on x86: an instruction that would have to be emulated, and cannot be. `diagnosis` tells the rest.
-        reason == UInt32(KVM_EXIT_ARM_NISV) ? .internalError(suberror: UInt32(KVM_INTERNAL_ERROR_EMULATION)) : .unknown(reason: reason)
+        guard reason == UInt32(KVM_EXIT_ARM_NISV) else { return .unknown(reason: reason) }
+        guard ckvm_inject_data_abort(file.raw) >= 0 else { return .internalError(suberror: UInt32(KVM_INTERNAL_ERROR_EMULATION)) }
+        return .again
     }
 
     func architectureDiagnosis() -> String {

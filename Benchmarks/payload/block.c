@@ -2,6 +2,7 @@
 #include "virtio.h"
 
 enum { request_read = 0, request_write = 1, request_get_id = 8 };
+enum { feature_flush = 9 };  // without it a monitor has to make each write stable before it ends
 enum { depth_limit = 64, length_limit = 128 << 10, sector = 512 };
 
 struct request {
@@ -23,7 +24,7 @@ static void command_start(int count, const uint64_t *args) {
     struct device *device = count == 2 ? device_at(args[0], type_block) : 0;
     uint64_t agreed;
     if (!device) return;
-    if (!start_device(device, 0, &agreed) || !start_queue(&queue, device, 0, queue_size_limit)) return refuse("the disk does not start");
+    if (!start_device(device, 1ull << feature_flush, &agreed) || !start_queue(&queue, device, 0, queue_size_limit)) return refuse("the disk does not start");
     if (!(agreed & 1ull << feature_indirect)) return refuse("no indirect descriptors");
     queue.wants_interrupts = args[1];
     finish_device(device);

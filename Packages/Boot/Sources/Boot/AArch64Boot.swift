@@ -94,13 +94,7 @@ public enum AArch64Boot {
         do throws(AArch64BootPlanError) {
             return try body()
         } catch {
-            let name: BootFileName? =
-                switch error.file {
-                case .kernel: kernel
-                case .initrd: initrd
-                case nil: nil
-                }
-            throw .aarch64Plan(name, error)
+            throw .aarch64Plan(BootFileName.of(error.file, kernel: kernel, initrd: initrd), error)
         }
     }
 }

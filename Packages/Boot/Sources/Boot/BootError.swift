@@ -16,6 +16,15 @@ public struct BootFileName: Equatable, Sendable, CustomStringConvertible {
         case .initrd: "initrd '\(path)'"
         }
     }
+
+    /// The one of the two that an error is about; nil when it is about neither.
+    static func of(_ file: BootFileKind?, kernel: BootFileName, initrd: BootFileName?) -> BootFileName? {
+        switch file {
+        case .kernel: kernel
+        case .initrd: initrd
+        case nil: nil
+        }
+    }
 }
 
 /// Why a kernel cannot be booted; `description` is one sentence for the user.

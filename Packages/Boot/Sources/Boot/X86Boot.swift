@@ -71,13 +71,7 @@ public enum X86Boot {
                 image: image, initrdSize: initrdSize, commandLine: Array(configuration.commandLine.utf8),
                 layout: configuration.layout, apicIDs: configuration.apicIDs, rsdp: configuration.rsdp)
         } catch {
-            let name: BootFileName? =
-                switch error.file {
-                case .kernel: kernel
-                case .initrd: initrd
-                case nil: nil
-                }
-            throw .x86Plan(name, error)
+            throw .x86Plan(BootFileName.of(error.file, kernel: kernel, initrd: initrd), error)
         }
     }
 

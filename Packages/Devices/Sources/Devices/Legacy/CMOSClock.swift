@@ -1,5 +1,3 @@
-internal import LinuxSys
-
 /// The registers of the MC146818 and how time passes in them (Motorola MC146818 datasheet).
 struct CMOSClock {
     static let registerA: UInt8 = 0x0A
@@ -25,8 +23,7 @@ struct CMOSClock {
 
     var index: UInt8 = 0
     /// Timer state of the device; kept here because it is under the same lock.
-    var timer: EventLoop.TimerID?
-    var timerTarget: Int64?
+    var alarm = AlarmTimer()
     var wasAsserted = false
 
     /// Raw contents; the time registers are current only while the clock is stopped.

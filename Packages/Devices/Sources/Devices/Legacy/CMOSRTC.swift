@@ -62,8 +62,7 @@ public final class CMOSRTC: RegionOps, ByteRegisters {
     /// Takes the timer's place in tests.
     func timerFired() {
         state.withLock { clock in
-            clock.timer = nil
-            clock.timerTarget = nil
+            clock.alarm.fired()
             schedule(&clock)
         }
     }
@@ -78,13 +77,7 @@ public final class CMOSRTC: RegionOps, ByteRegisters {
         clock.wasAsserted = isAsserted
 
         let target = isAsserted ? nil : clock.nextEvent(now: time)
-        if target == clock.timerTarget { return }
-        if let timer = clock.timer { loop?.cancel(timer) }
-        clock.timer = nil
-        clock.timerTarget = target
-        guard let target, let loop, line != nil else { return }
-        // At most ten minutes at a time, so that a step of the host's clock is noticed.
-        let delay = min(clock.nanoseconds(until: target, now: time), 600_000_000_000)
-        clock.timer = loop.after(nanoseconds: delay) { [weak self] in self?.timerFired() }
+        let delay = target.map { clock.nanoseconds(until: $0, now: time) } ?? 0
+        clock.alarm.wait(for: target, delay: delay, on: line == nil ? nil : loop) { [weak self] in self?.timerFired() }
     }
 }

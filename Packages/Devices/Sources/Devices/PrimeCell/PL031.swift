@@ -15,9 +15,7 @@ public final class PL031: RegionOps, PrimeCell {
 
     private struct State {
         var clock: PL031Clock
-        var timer: EventLoop.TimerID?
-        /// The host's second at which `timer` is to find the alarm.
-        var timerTarget: Int64?
+        var alarm = AlarmTimer()
         var isAsserted = false
     }
 
@@ -69,8 +67,7 @@ public final class PL031: RegionOps, PrimeCell {
     /// Takes the timer's place in tests.
     func timerFired() {
         state.withLock { state in
-            state.timer = nil
-            state.timerTarget = nil
+            state.alarm.fired()
             let time = now()
             state.clock.advance(to: time)
             update(&state, time)
@@ -84,13 +81,7 @@ public final class PL031: RegionOps, PrimeCell {
         state.isAsserted = isAsserted
 
         let target = state.clock.nextAlarm
-        if target == state.timerTarget { return }
-        if let timer = state.timer { loop?.cancel(timer) }
-        state.timer = nil
-        state.timerTarget = target
-        guard let target, let loop, line != nil else { return }
-        // At most ten minutes at a time, so that a step of the host's clock is noticed.
-        let delay = min(PL031Clock.nanoseconds(from: time, to: target), 600_000_000_000)
-        state.timer = loop.after(nanoseconds: delay) { [weak self] in self?.timerFired() }
+        let delay = target.map { PL031Clock.nanoseconds(from: time, to: $0) } ?? 0
+        state.alarm.wait(for: target, delay: delay, on: line == nil ? nil : loop) { [weak self] in self?.timerFired() }
     }
 }

@@ -140,8 +140,13 @@ class Machine:
 
     def cpu_outside_guest(self):
         """CPU time of everything but the vCPUs' threads; nanoseconds."""
-        guests = (thread for thread, name in self.threads() if name.startswith('CPU '))
-        return self.cpu() - sum(int(read(f'/proc/{self.pid}/task/{thread}/schedstat').split()[0]) for thread in guests)
+        def guests():
+            return sum(int(read(f'/proc/{self.pid}/task/{thread}/schedstat').split()[0]) for thread, name in self.threads() if name.startswith('CPU '))
+        # What a running thread has used the kernel adds up at its ticks: between two of them both clocks count the same.
+        before, total, after = guests(), self.cpu(), guests()
+        while before != after:
+            before, total, after = after, self.cpu(), guests()
+        return total - before
 
     def threads(self):
         """Id and name of each of its threads."""

@@ -41,10 +41,12 @@ class Payload(Machine):
         return self._answer(command)
 
     def ask_and_watch(self, command, *numbers):
-        """The same for a command that says ">" when it begins: its answer, and the CPU time the monitor spent beside the guest, in nanoseconds."""
+        """The same for a command that says ">" and waits for a byte before it begins: its answer, and the CPU time the monitor spent beside the guest, in
+        nanoseconds."""
         self._say(command, *numbers)
         self.wait_for(b'>')
         before = self.cpu_outside_guest()
+        self.send(b'\n')
         numbers = self._answer(command)
         return numbers, self.cpu_outside_guest() - before
 

@@ -62,13 +62,13 @@ static uint64_t next_place(struct places *places) {
     return ((places->seed * 0x2545f4914f6cdd1d >> 32) * places->count >> 32) * places->step;
 }
 
-// block WRITE RANDOM LENGTH DEPTH TICKS SEED: says ">" and makes as many requests as end in that time; answers with their number and the ticks they took.
+// block WRITE RANDOM LENGTH DEPTH TICKS SEED: begins, and makes as many requests as end in that time; answers with their number and the ticks they took.
 static void command_block(int count, const uint64_t *args) {
     if (count != 6 || !queue.size || args[2] % sector || !args[2] || args[2] > length_limit || !args[3] || args[3] > depth_limit) return refuse("bad arguments");
     uint32_t type = args[0] ? request_write : request_read, length = (uint32_t)args[2];
     struct places places = {sectors / (length / sector), length / sector, 0, args[5] | 1, args[1]};
     uint16_t depth = (uint16_t)args[3], in_flight = 0;
-    print("> ");
+    begin();
     uint64_t done = 0, failed = 0, start = ticks(), now = start;
     rearm(&queue);
     for (uint16_t slot = 0; slot < depth; slot++, in_flight++) prepare(slot, type, next_place(&places), length);

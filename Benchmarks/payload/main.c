@@ -18,6 +18,12 @@ void answer(uint64_t number) {
     print(at);
 }
 
+void begin(void) {
+    print("> ");
+    while (!(in8(line_status) & received)) {}
+    in8(serial);
+}
+
 void refuse(const char *why) {
     print("! ");
     print(why);
@@ -53,7 +59,7 @@ static const struct command own_commands[] = {
     {0, 0},
 };
 
-static const struct command *const all_commands[] = {own_commands, exit_commands, block_commands};
+static const struct command *const all_commands[] = {own_commands, exit_commands, block_commands, net_commands};
 
 static void read_line(char *line, int size) {
     int length = 0;

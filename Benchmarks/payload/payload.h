@@ -32,6 +32,8 @@ static inline void fence(void) { __asm__ volatile("lock; addl $0, (%%rsp)" : : :
 // Answers. `answer` ends with a space, so that an answer is words; `end_answer` ends the line.
 void print(const char *text);
 void answer(uint64_t number);
+// What the harness watches begins: says ">" and waits until it is ready for that.
+void begin(void);
 // What the harness asked for cannot be done: "! why".
 void refuse(const char *why);
 
@@ -41,7 +43,7 @@ struct command {
     void (*run)(int count, const uint64_t *args);
 };
 
-extern const struct command exit_commands[], block_commands[];
+extern const struct command exit_commands[], block_commands[], net_commands[];
 
 void *memset(void *to, int value, size_t count);
 void *memcpy(void *to, const void *from, size_t count);

@@ -21,6 +21,12 @@ public final class EventLoop: Sendable {
     }
 
     public typealias Handler = @Sendable (Events) -> Void
+    /// A handler in an object. A function that comes out of a lock by itself is wrapped anew each time, in memory of the heap; and who watches a descriptor
+    /// again and again needs to make only one of these.
+    public final class Callback: Sendable {
+        let call: Handler
+        public init(_ call: @escaping Handler) { self.call = call }
+    }
     public struct TimerID: Hashable, Sendable { let number: UInt64 }
 
     private struct Watch: Sendable {
@@ -28,12 +34,14 @@ public final class EventLoop: Sendable {
         var events: Events
         /// A regular file cannot be polled (EPERM): it is always ready.
         let isAlwaysReady: Bool
-        let handler: Handler
+        let callback: Callback
     }
-    private struct Timer: Sendable {
+    private final class Timer: Sendable {
         let id: TimerID
         let deadline: UInt64
         let handler: @Sendable () -> Void
+
+        init(_ id: TimerID, deadline: UInt64, _ handler: @escaping @Sendable () -> Void) { (self.id, self.deadline, self.handler) = (id, deadline, handler) }
     }
     private struct State: Sendable {
         var watches: [Int32: Watch] = [:]
@@ -56,7 +64,10 @@ public final class EventLoop: Sendable {
     }
 
     /// Watches `fd`, which stays the caller's; one watch a descriptor. Throws EEXIST when it is watched already.
-    public func add(_ fd: Int32, _ events: Events, _ handler: @escaping Handler) throws(Errno) {
+    public func add(_ fd: Int32, _ events: Events, _ handler: @escaping Handler) throws(Errno) { try add(fd, events, calling: Callback(handler)) }
+
+    /// As `add`; takes no memory.
+    public func add(_ fd: Int32, _ events: Events, calling callback: Callback) throws(Errno) {
         let result: Int = state.withLock { state in
             if state.watches[fd] != nil { return -Int(EEXIST) }
             state.generation &+= 1
@@ -64,7 +75,7 @@ public final class EventLoop: Sendable {
             let result = sys_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, fd, events.rawValue, data)
             let isAlwaysReady = result == -Int(EPERM)
             guard result >= 0 || isAlwaysReady else { return result }
-            state.watches[fd] = Watch(generation: state.generation, events: events, isAlwaysReady: isAlwaysReady, handler: handler)
+            state.watches[fd] = Watch(generation: state.generation, events: events, isAlwaysReady: isAlwaysReady, callback: callback)
             return 0
         }
         _ = try check(result)
@@ -108,7 +119,7 @@ public final class EventLoop: Sendable {
         let id = state.withLock { state in
             state.nextTimer &+= 1
             let id = TimerID(number: state.nextTimer)
-            state.timers.append(Timer(id: id, deadline: overflow ? .max : deadline, handler: handler))
+            state.timers.append(Timer(id, deadline: overflow ? .max : deadline, handler))
             return id
         }
         wake.signal()
@@ -137,7 +148,7 @@ public final class EventLoop: Sendable {
         let capacity = 16
         let (alwaysReady, timeout) = state.withLock { state in
             let ready = state.watches.contains { $0.value.isAlwaysReady && !$0.value.events.isEmpty }
-            return (ready, ready || !state.posted.isEmpty ? 0 : Self.timeout(until: state.timers.map(\.deadline).min(), limit: timeoutMilliseconds))
+            return (ready, ready || !state.posted.isEmpty ? 0 : Self.timeout(until: state.timers.lazy.map(\.deadline).min(), limit: timeoutMilliseconds))
         }
         unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: capacity) { events in
             // SAFETY: the kernel fills at most `capacity` entries, and only those it counts are read.
@@ -160,28 +171,31 @@ public final class EventLoop: Sendable {
     }
 
     private func deliver(_ events: Events, descriptor: Int32, generation: UInt32) {
-        let handler: Handler? = state.withLock { state in
+        let callback: Callback? = state.withLock { state in
             // The generation tells an event of this watch from one of an earlier watch of the same number in the same round.
             guard let watch = state.watches[descriptor], watch.generation == generation else { return nil }
-            return watch.handler
+            return watch.callback
         }
-        handler?(events)
+        callback?.call(events)
     }
 
     private func deliverAlwaysReady() {
         let ready = state.withLock { $0.watches.values.filter { $0.isAlwaysReady && !$0.events.isEmpty } }
-        for watch in ready { watch.handler(watch.events) }
+        for watch in ready { watch.callback.call(watch.events) }
     }
 
     private func runTimers() {
         let now = Clock.monotonicNanoseconds()
-        let due: [Timer] = state.withLock { state in
-            guard state.timers.contains(where: { $0.deadline <= now }) else { return [] }
-            let due = state.timers.filter { $0.deadline <= now }.sorted { $0.deadline < $1.deadline }
-            state.timers.removeAll { $0.deadline <= now }
-            return due
+        while let timer = takeTimer(dueAt: now) { timer.handler() }
+    }
+
+    /// The first of those that are due.
+    private func takeTimer(dueAt now: UInt64) -> Timer? {
+        state.withLock { state in
+            guard let first = state.timers.indices.min(by: { state.timers[$0].deadline < state.timers[$1].deadline }), state.timers[first].deadline <= now
+            else { return nil }
+            return state.timers.remove(at: first)
         }
-        for timer in due { timer.handler() }
     }
 
     private func runPosted() {

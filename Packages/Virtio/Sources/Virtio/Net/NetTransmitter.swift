@@ -47,6 +47,7 @@ final class NetTransmitter: @unchecked Sendable {
     private var carrier = Carrier.none
     /// The port takes no more now; its descriptor is watched until it does.
     private var isBlocked = false
+    private lazy var onWritable = EventLoop.Callback { [weak self] _ in self?.writable() }
     var hasIdleTimer = false
 
     /// Packets without a whole header or frame, too large, in too many pieces, or of a kind that was not negotiated; packets that the host refused. They wrap.
@@ -195,7 +196,7 @@ final class NetTransmitter: @unchecked Sendable {
     /// False when nobody would tell that it takes more.
     func block() -> Bool {
         guard case .port(let port) = carrier else { return false }
-        do throws(Errno) { try loop.add(port.transmitDescriptor, .writable) { [weak self] _ in self?.writable() } } catch { return false }
+        do throws(Errno) { try loop.add(port.transmitDescriptor, .writable, calling: onWritable) } catch { return false }
         isBlocked = true
         return true
     }

@@ -50,16 +50,14 @@ extension SplitQueue {
         try chain.turn(writable: isWritable)
         guard descriptor.length != 0 else { return }
         let access: GuestMemory.Access = isWritable ? .write : .read
-        do {
-            let range = try memory.hostRange(at: descriptor.address, count: UInt64(descriptor.length), for: access)
-            return try chain.append(range)
-        } catch let fault as QueueFault {
-            throw fault
-        } catch GuestMemoryError.notContiguous {
-            try appendPieces(descriptor, access, to: chain)
+        let range: HostRange
+        do throws(GuestMemoryError) {
+            range = try memory.hostRange(at: descriptor.address, count: UInt64(descriptor.length), for: access)
         } catch {
-            throw .bufferOutsideRAM
+            guard case .notContiguous = error else { throw .bufferOutsideRAM }
+            return try appendPieces(descriptor, access, to: chain)
         }
+        try chain.append(range)
     }
 
     /// A buffer that spans RAM regions which are neighbours in the guest but not in this process.

@@ -35,7 +35,9 @@ final class WorkerPool: Sendable {
         self.limit = limit
         wake = (0..<limit).map { _ in WaitWord() }
         let queue = IndexQueue(capacity: transfers.capacity)
-        state = Mutex(State(jobs: queue, finished: queue, results: Array(repeating: 0, count: transfers.capacity)))
+        var state = State(jobs: queue, finished: queue, results: Array(repeating: 0, count: transfers.capacity))
+        state.idle.reserveCapacity(limit)
+        self.state = Mutex(state)
     }
 
     /// Takes the transfer at `index`. No worker is woken before `kick`, though one that is busy may take it.

@@ -38,7 +38,15 @@ final class CharStream: Sendable {
         var stallTimer: EventLoop.TimerID?
         var written: UInt64 = 0
         var dropped: UInt64 = 0
-        var watched: [Int32: EventLoop.Events] = [:]
+        /// What the loop calls for the connection, and what it watches: the input, which is also the output of a duplex peer, and an output of its own.
+        var callback: EventLoop.Callback?
+        var watchedInput: Watched?
+        var watchedOutput: Watched?
+    }
+
+    struct Watched: Equatable {
+        let descriptor: Int32
+        let events: EventLoop.Events
     }
 
     private let state = Mutex(State())
@@ -77,6 +85,7 @@ final class CharStream: Sendable {
         detach()
         state.withLock { state in
             state.connection = connection
+            state.callback = EventLoop.Callback { [weak self] events in self?.ready(connection, events) }
             state.outputEnded = connection.output < 0
             state.input = connection.input >= 0 ? .active : .none
             updateWatches(&state)
@@ -187,6 +196,7 @@ final class CharStream: Sendable {
             state.ring.removeAll()
             state.isStalled = false
             updateWatches(&state)
+            state.callback = nil
             return old
         }
         if old != nil { state.withLock { $0.client }?.peerDisconnected() }
@@ -299,6 +309,7 @@ final class CharStream: Sendable {
             guard let connection = state.withLock({ $0.connection }) else { return blocked(false) }
             // The loop's thread alone comes here, or who stops the stream after it: nobody waits for this lock.
             let result = outputBuffer.withLock { chunk -> Result<Int, Errno> in
+                chunk.reserveCapacity(connection.largestWrite)
                 state.withLock { $0.ring.copyFirst(connection.largestWrite, into: &chunk) }
                 guard !chunk.isEmpty else { return .success(0) }
                 do throws(Errno) { return .success(try connection.write(chunk)) } catch { return .failure(error) }
@@ -367,31 +378,42 @@ final class CharStream: Sendable {
 
     /// Makes the loop watch exactly what the state asks for. A descriptor that cannot be watched is treated as ended.
     private func updateWatches(_ state: inout State) {
-        var wanted: [Int32: EventLoop.Events] = [:]
-        if let connection = state.connection {
-            if state.input == .active { wanted[connection.input, default: []].insert(.readable) }
-            // No events: hang-ups only, so that another client can have the socket.
-            if state.input == .paused, connection.isDuplex { wanted[connection.input, default: []] = [] }
-            if state.outputWatched { wanted[connection.output, default: []].insert(.writable) }
-        }
         guard let loop = state.loop else { return }
-        for descriptor in state.watched.keys where wanted[descriptor] == nil {
-            loop.remove(descriptor)
-            state.watched[descriptor] = nil
+        var input: EventLoop.Events?
+        var output: EventLoop.Events?
+        let connection = state.connection
+        if let connection {
+            if state.input == .active { input = .readable }
+            // No events: hang-ups only, so that another client can have the socket.
+            if state.input == .paused, connection.isDuplex { input = [] }
+            if state.outputWatched { output = .writable }
+            if connection.isDuplex, let events = output { (input, output) = ((input ?? []).union(events), nil) }
         }
-        for (descriptor, events) in wanted where state.watched[descriptor] != events {
-            guard let connection = state.connection else { continue }
-            do throws(Errno) {
-                if state.watched[descriptor] == nil {
-                    try loop.add(descriptor, events) { [weak self] events in self?.ready(connection, events) }
-                } else {
-                    try loop.modify(descriptor, events)
-                }
-                state.watched[descriptor] = events
-            } catch {
-                if descriptor == connection.input { state.input = .none }
-                if descriptor == connection.output { state.outputWatched = false }
-            }
+        if !update(&state.watchedInput, connection?.input, input, loop, state.callback) {
+            state.input = .none
+            if connection?.isDuplex == true { state.outputWatched = false }
+        }
+        if !update(&state.watchedOutput, connection?.output, output, loop, state.callback) { state.outputWatched = false }
+    }
+
+    /// False when the loop does not watch it.
+    private func update(
+        _ watched: inout Watched?, _ descriptor: Int32?, _ events: EventLoop.Events?, _ loop: EventLoop, _ callback: EventLoop.Callback?
+    ) -> Bool {
+        var wanted: Watched?
+        if let descriptor, let events { wanted = Watched(descriptor: descriptor, events: events) }
+        guard watched != wanted else { return true }
+        if let old = watched, old.descriptor != wanted?.descriptor {
+            loop.remove(old.descriptor)
+            watched = nil
+        }
+        guard let wanted, let callback else { return true }
+        do throws(Errno) {
+            if watched == nil { try loop.add(wanted.descriptor, wanted.events, calling: callback) } else { try loop.modify(wanted.descriptor, wanted.events) }
+            watched = wanted
+            return true
+        } catch {
+            return false
         }
     }
 }

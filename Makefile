@@ -9,7 +9,7 @@ build: ## the release binary, .build/release/stratovirt
 cross-aarch64: ## the program for aarch64, .build-aarch64/release/stratovirt, made on this machine
 	@Scripts/build aarch64
 
-check-binary: build ## that it is static, position independent, and without Foundation and Dispatch
+check-binary: build ## that it is static, position independent, small, and without Foundation and Dispatch
 	@Scripts/check-binary .build/release/stratovirt
 
 run: ## boot Debian's stock kernel to a shell on this terminal

@@ -2,7 +2,7 @@ internal import CLinuxSys
 
 /// The memory of the program itself.
 public enum ProgramMemory {
-    /// Makes the program's constants read-only, which the linker leaves writable (Scripts/constants.ld), so that they can be given back like code; and has all
+    /// Makes the program's constants read-only, which the linker leaves writable (Scripts/sections.ld), so that they can be given back like code; and has all
     /// threads share one heap, since glibc would give each a heap of its own that stays resident. First of all, while there is one thread.
     public static func prepare() { sys_prepare_program_memory() }
 

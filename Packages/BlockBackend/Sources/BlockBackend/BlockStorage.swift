@@ -21,6 +21,9 @@ public protocol BlockStorage: AnyObject, Sendable {
     /// An eventfd that becomes readable when `reap` has something to deliver. Owned by the storage, level-triggered, stays
     /// the same for the storage's life; only `reap` and `drain` read it.
     var completionFD: Int32 { get }
+    /// Whether `reap` has something to deliver, as far as that can be seen without a system call. Asked very often; may be false though there is something,
+    /// of which `completionFD` tells.
+    var hasCompletions: Bool { get }
     /// A second one, of a storage that holds itself to limits: readable when operations that waited may start. It appears with the first limit.
     var throttleFD: Int32? { get }
 
@@ -56,6 +59,7 @@ public protocol BlockStorage: AnyObject, Sendable {
 /// A storage without limits of its own.
 extension BlockStorage {
     public var throttleFD: Int32? { nil }
+    public var hasCompletions: Bool { false }
     public func cancelWaiting(_ isCancelled: (UInt64) -> Bool) {}
     public var mergedReads: UInt64 { 0 }
     public var mergedWrites: UInt64 { 0 }

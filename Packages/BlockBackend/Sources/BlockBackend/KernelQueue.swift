@@ -37,6 +37,14 @@ enum KernelQueue {
         }
     }
 
+    /// Whether `next` has one, as far as it can be seen in the memory that is shared with the kernel.
+    var hasCompletions: Bool {
+        switch self {
+        case .ring(let ring): ring.hasCompletions
+        case .native(let native): native.hasCompletions
+        }
+    }
+
     /// The next completion, if one is there.
     func next() -> (userData: UInt64, result: Int32)? {
         switch self {

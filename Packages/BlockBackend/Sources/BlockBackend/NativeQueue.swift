@@ -4,25 +4,22 @@ internal import LinuxSys
 
 /// Linux AIO for one direct file: `aio=native`. On other files io_submit(2) would wait for the disk, so only direct images have one.
 ///
-/// The system calls themselves and not libaio, which adds nothing but their numbers. What is submitted belongs to the process and not to a thread: the owner's
-/// thread may end. Memory: for 128 operations 9 KiB here and the kernel's ring of completions, 8 KiB, which is mapped.
+/// The system calls themselves and not libaio, which adds nothing but their numbers. Completions are taken from the kernel's ring without one. What is
+/// submitted belongs to the process and not to a thread: the owner's thread may end. Memory: for 128 operations 9 KiB here and the ring, 8 KiB.
 @safe final class NativeQueue: @unchecked Sendable {
-    // SAFETY: allocated in `init` with `capacity` (`blocks`, `order`) or `batch` (`events`) elements, freed in deinit; only the image's owner thread calls.
+    // SAFETY: allocated in `init` with `capacity` elements, freed in deinit; `completions` is mapped as long as the context is there. Only the image's owner thread calls.
     private let context: aio_context_t
     private let blocks: UnsafeMutablePointer<iocb>
     private let order: UnsafeMutablePointer<UnsafeMutablePointer<iocb>?>
-    private let events: UnsafeMutablePointer<io_event>
+    private let completions: UnsafeMutablePointer<block_aio_ring>
     private let capacity: Int
     private let file: Int32
     private let completion: Int32
     /// Of `order`, [first, prepared) waits to be submitted. The kernel has copied what is before.
     private var first = 0
     private var prepared = 0
-    private var nextEvent = 0
-    private var eventCount = 0
     /// False once the file system has refused IOCB_CMD_FDSYNC (kernels before 4.18 refuse it always): then a worker calls fdatasync.
     private var takesFlushes = true
-    private static let batch = 32
 
     /// A context for `entries` operations on `file` whose completions signal the eventfd `completion`. Throws ENOSYS where the kernel is built without AIO, and
     /// EAGAIN where all contexts of the host together have reached /proc/sys/fs/aio-max-nr.
@@ -31,6 +28,11 @@ internal import LinuxSys
         // SAFETY: io_setup writes the number of the context during the call.
         let result = unsafe block_aio_setup(UInt32(clamping: entries), &context)
         guard result >= 0 else { throw Errno(Int32(clamping: 0 &- result)) }
+        guard let completions = unsafe block_aio_ring(context) else {
+            block_aio_destroy(context)
+            throw .notSupported
+        }
+        unsafe self.completions = completions
         self.context = context
         capacity = entries
         self.file = file.raw
@@ -39,8 +41,6 @@ internal import LinuxSys
         unsafe blocks.initialize(repeating: iocb(), count: entries)
         unsafe order = .allocate(capacity: entries)
         unsafe order.initialize(repeating: nil, count: entries)
-        unsafe events = .allocate(capacity: Self.batch)
-        unsafe events.initialize(repeating: io_event(), count: Self.batch)
     }
 
     static func open(entries: UInt32, file: borrowing OwnedFD, completion: Int32) throws(Errno) -> NativeQueue {
@@ -51,7 +51,6 @@ internal import LinuxSys
         block_aio_destroy(context)
         unsafe blocks.deallocate()
         unsafe order.deallocate()
-        unsafe events.deallocate()
     }
 
     func prepare(_ transfer: borrowing Transfer, userData: UInt64) -> Bool {
@@ -110,19 +109,11 @@ internal import LinuxSys
         for index in first..<prepared { body(unsafe blocks[index].aio_data) }
     }
 
+    var hasCompletions: Bool { unsafe block_aio_has_events(completions) != 0 }
+
     func next() -> (userData: UInt64, result: Int32)? {
-        if nextEvent == eventCount {
-            // A call that found less than there was room for has found all: what came later has signalled again.
-            let isAll = eventCount > 0 && eventCount < Self.batch
-            nextEvent = 0
-            eventCount = 0
-            if isAll { return nil }
-            // SAFETY: the kernel fills at most `batch` elements, and only those that it counts are read.
-            eventCount = unsafe max(0, min(block_aio_events(context, Self.batch, events), Self.batch))
-            if eventCount == 0 { return nil }
-        }
-        let event = unsafe events[nextEvent]
-        nextEvent &+= 1
+        var event = io_event()
+        guard unsafe block_aio_next(completions, &event) != 0 else { return nil }
         return (event.data, Int32(clamping: event.res))
     }
 }

@@ -9,7 +9,7 @@ public import LinuxSys
 ///
 /// One image is one `RawImage`: two on one file (both read-only, or the lock would refuse) know nothing of each other.
 ///
-/// System calls made after `open`: io_uring_enter (io_uring); io_submit, io_getevents (native); preadv, pwritev, pread, pwrite, fdatasync, fallocate, ioctl BLKDISCARD, futex, clone
+/// System calls made after `open`: io_uring_enter (io_uring); io_submit (native); preadv, pwritev, pread, pwrite, fdatasync, fallocate, ioctl BLKDISCARD, futex, clone
 /// (threads); read and write on the eventfd; timerfd_settime (throttle); poll in `drain`.
 public final class RawImage: BlockStorage, @unchecked Sendable {
     public let sectorCount: UInt64
@@ -21,6 +21,7 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
     public let logicalBlockSize: UInt32
     public let inFlightLimit: Int
     public var completionFD: Int32 { completion.raw }
+    public var hasCompletions: Bool { ready.count > 0 || queue?.hasCompletions ?? false || pool.hasFinished }
     public var mergedReads: UInt64 { groups.mergedReads }
     public var mergedWrites: UInt64 { groups.mergedWrites }
 
@@ -97,7 +98,7 @@ public final class RawImage: BlockStorage, @unchecked Sendable {
         self.completion = completion
         self.queue = queue
         self.transfers = transfers
-        let threads = options.engine == .off ? 1 : min(max(options.threadLimit, 1), 8)
+        let threads = options.engine == .off ? 1 : min(max(options.threadLimit, 1), queue == nil ? 16 : WorkerPool.lasting)
         pool = WorkerPool(image, transfers, completion, name: "blk-worker", limit: threads)
         engine = if case .auto = options.engine { queue == nil ? .threads : .ioUring } else { options.engine }
         fallbackReason = reason

@@ -41,14 +41,14 @@ public struct RawImageOptions: Equatable, Sendable {
     public var mergeLimit: Int
     /// Operations in flight at most; brought into 1...1024.
     public var inFlightLimit: Int
-    /// Threads at most, started when they are needed: all the work of the threads engine; with io_uring only discards, zero writes
-    /// and unaligned direct I/O. Brought into 1...8.
+    /// Threads at most, started when they are needed and ended when they are not: all the work of the threads engine, of which each waits for one operation. The
+    /// other engines have at most four, for discards, zero writes and unaligned direct I/O. Brought into 1...16.
     public var threadLimit: Int
 
     public init(
         path: String, readOnly: Bool = false, direct: Bool = false, engine: Engine = .auto, discard: Bool = false,
         zeroDetection: ZeroDetection = .off, ignoresFlushes: Bool = false, throttle: ThrottleLimits = ThrottleLimits(), mergeLimit: Int = 32,
-        inFlightLimit: Int = 128, threadLimit: Int = 4
+        inFlightLimit: Int = 128, threadLimit: Int = 16
     ) {
         self.path = path
         self.readOnly = readOnly
@@ -60,6 +60,6 @@ public struct RawImageOptions: Equatable, Sendable {
         self.throttle = throttle
         self.mergeLimit = min(max(mergeLimit, 1), 32)
         self.inFlightLimit = min(max(inFlightLimit, 1), 1024)
-        self.threadLimit = min(max(threadLimit, 1), 8)
+        self.threadLimit = min(max(threadLimit, 1), 16)
     }
 }

@@ -13,7 +13,8 @@ internal import LinuxSys
 /// then refuses any other operation or descriptor on it, so that code that was taken over cannot use the ring to get round seccomp.
 ///
 /// Not IORING_SETUP_SINGLE_ISSUER or DEFER_TASKRUN: `drain` may be called by another thread than the one that submits, which those
-/// forbid. COOP_TASKRUN saves the interrupt of a running owner where the kernel has it (5.19); the owner is in epoll_wait soon enough.
+/// forbid. COOP_TASKRUN saves the interrupt of a running owner where the kernel has it (5.19); the owner is in epoll_wait soon enough, or looks whether
+/// there is something (TASKRUN_FLAG), which `next` then has the kernel finish.
 @safe final class Ring: @unchecked Sendable {
     // SAFETY: allocated and set up in `open`, freed in deinit; only the image's owner thread calls into it.
     private let ring: UnsafeMutablePointer<io_uring>
@@ -25,7 +26,8 @@ internal import LinuxSys
     static func open(entries: UInt32, file: borrowing OwnedFD, completion: Int32) throws(Errno) -> Ring {
         let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
         unsafe ring.initialize(to: io_uring())
-        var result = unsafe io_uring_queue_init(entries, ring, IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL)
+        let cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL
+        var result = unsafe io_uring_queue_init(entries, ring, IORING_SETUP_R_DISABLED | cooperative)
         if result == -EINVAL { result = unsafe io_uring_queue_init(entries, ring, IORING_SETUP_R_DISABLED) }
         guard result >= 0 else {
             unsafe ring.deallocate()
@@ -120,6 +122,8 @@ internal import LinuxSys
             body(unsafe ring.pointee.sq.sqes[Int((head &+ step) & mask)].user_data)
         }
     }
+
+    var hasCompletions: Bool { unsafe block_ring_has_completions(ring) != 0 }
 
     /// The next completion, if one is there.
     func next() -> (userData: UInt64, result: Int32)? {

@@ -23,6 +23,11 @@ static const unsigned short block_ring_rule_operation = IORING_RESTRICTION_SQE_O
 static const unsigned short block_ring_rule_flags_required = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 static const unsigned char block_ring_fixed_file = 1 << IOSQE_FIXED_FILE_BIT;
 
+// Whether io_uring_peek_cqe would find a completion, here or by having the kernel post it.
+static inline int block_ring_has_completions(const struct io_uring *ring) {
+    return io_uring_cq_ready(ring) != 0 || (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN) != 0;
+}
+
 // What statx(2) tells of O_DIRECT. *known is 0 where the kernel (before 6.1) or the file system does not tell;
 // an offset alignment of 0 then means that the file takes no direct I/O. Returns 0 or -errno.
 static inline int block_direct_alignment(int fd, unsigned *known, unsigned *memory, unsigned *offset) {
@@ -48,11 +53,27 @@ static inline long block_aio_submit(aio_context_t context, long count, struct io
     return result < 0 ? -errno : result;
 }
 
-// Takes at most `limit` completions, without waiting.
-static inline long block_aio_events(aio_context_t context, long limit, struct io_event *events) {
-    struct timespec now = {0, 0};
-    long result = syscall(SYS_io_getevents, context, 0L, limit, events, &now);
-    return result < 0 ? -errno : result;
+// The kernel's ring of completions (fs/aio.c), which is mapped where the context's number says; libaio and QEMU read it too. NULL when it is of another make.
+struct block_aio_ring {
+    unsigned id, count, head, tail, magic, compatible, incompatible, header_length;
+    struct io_event events[];
+};
+static inline struct block_aio_ring *block_aio_ring(aio_context_t context) {
+    struct block_aio_ring *ring = (struct block_aio_ring *)context;
+    return ring->magic == 0xa10a10a1 && ring->incompatible == 0 && ring->header_length == sizeof *ring ? ring : NULL;
+}
+
+static inline int block_aio_has_events(const struct block_aio_ring *ring) {
+    return ring->head != __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
+}
+
+// Takes a completion, if one is there: 1 or 0.
+static inline int block_aio_next(struct block_aio_ring *ring, struct io_event *event) {
+    unsigned head = ring->head;
+    if (head == __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE)) return 0;
+    *event = ring->events[head];
+    __atomic_store_n(&ring->head, head + 1 < ring->count ? head + 1 : 0, __ATOMIC_RELEASE);
+    return 1;
 }
 
 // 1 when all `count` bytes are zero. Looks at the first ones first and ends at the first that is not, so that ordinary data costs next to nothing. The

@@ -203,6 +203,26 @@ import Testing
         #expect(image.pool.threadCount <= 3)
     }
 
+    @Test func threadsBeyondTheFirst_endWhenThereIsNothingToDo_andComeBack() throws {
+        let file = try TemporaryFile(size: 1 << 20)
+        let image = try RawImage.open(RawImageOptions(path: file.path, engine: .threads))
+        func flood() {
+            let memories = (0..<100).map { _ in RequestMemory(count: 4096) }
+            for (index, memory) in memories.enumerated() { image.submit(memory.operation(.write, at: UInt64(index) * 8192)) }
+            var ended = 0
+            image.drain { _, result in if result == 4096 { ended += 1 } }
+            #expect(ended == 100)
+            withExtendedLifetime(memories) {}
+        }
+        for _ in 0..<2 {
+            flood()
+            #expect((1...16).contains(image.pool.threadCount))
+            let end = Clock.monotonicNanoseconds() + 20_000_000_000
+            while image.pool.threadCount > 4, Clock.monotonicNanoseconds() < end { Clock.sleep(nanoseconds: 50_000_000) }
+            #expect(image.pool.threadCount <= 4)
+        }
+    }
+
     /// A guest that floods a disk with operations that fail at once must not keep the event loop in `reap`.
     @Test func bodyThatSubmitsFailingOperations_doesNotHoldReap() throws {
         let file = try TemporaryFile(size: 4096)

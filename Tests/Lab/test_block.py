@@ -147,8 +147,9 @@ class Block(LabCase):
 
     def test_several_queues_serve_several_processors(self):
         drive = Drive(self.blank(64))
-        m = self.vm(drives=[Drive(self.rootfs())], cpus=2, options=['-drive', f'id=many,file={drive.path},direct=off', '-device',
-                                                                    'virtio-blk-device,drive=many,num-queues=4,queue-size=64,id=disk']).ready()
+        m = self.vm(drives=[Drive(self.rootfs())], cpus=2, options=[
+            '-object', 'iothread,id=io', '-drive', f'id=many,file={drive.path},direct=off', '-device',
+            'virtio-blk-device,drive=many,num-queues=4,queue-size=64,id=disk,iothread=io']).ready()
         self.assertEqual(m.sh('ls /sys/block/vdb/mq').split(), ['0', '1'] if m.sh('nproc') == '2' else ['0', '1', '2', '3'])
         m.sh('dd if=/dev/urandom of=/tmp/noise bs=64k count=64 2>/dev/null; for c in 1 2; do taskset $c dd if=/tmp/noise of=/dev/vdb bs=64k seek=$((c*100)) '
              'conv=fsync 2>/dev/null & done; wait; echo 3 >/proc/sys/vm/drop_caches')

@@ -2,7 +2,19 @@ internal import CLinuxSys
 internal import Glibc
 internal import Synchronization
 
+/// Somebody who sees without a descriptor whether there is something to do: in memory that a guest or the kernel writes.
+public protocol EventPoller: AnyObject, Sendable {
+    /// Does what there is to do; false when that was nothing. Called very often, on the loop's thread.
+    func poll() -> Bool
+    /// The loop is about to wait: from now on a descriptor becomes ready when there is something to do. True when it has come before that.
+    func arm() -> Bool
+}
+
 /// An epoll(7) loop. One thread runs it; every other member may be called on any thread.
+///
+/// A loop may look for work by itself for some microseconds before it waits, at those of its descriptors' owners that can tell (`EventPoller`): who
+/// answers sooner than a thread wakes up is answered without that, and does not have to notify. How long it looks follows from how
+/// long it had to wait, as with QEMU's poll-max-ns: an idle loop does not look at all.
 ///
 /// A handler runs on the loop's thread, outside the loop's lock. When another thread removes a descriptor, a call of its handler that has already begun
 /// still ends; none begins after `remove` returns on the loop's own thread.
@@ -50,14 +62,27 @@ public final class EventLoop: Sendable {
         var generation: UInt32 = 0
         var nextTimer: UInt64 = 0
         var isStopped = false
+        var hasAlwaysReady = false
+        var pollers: [any EventPoller] = []
+        /// How long the loop looks before it waits; nanoseconds.
+        var lookTime: UInt64 = 0
+        var rounds: UInt32 = 0
+
+        mutating func findAlwaysReady() { hasAlwaysReady = watches.contains { $0.value.isAlwaysReady && !$0.value.events.isEmpty } }
     }
 
     private static let wakeData = UInt64.max
+    /// After so many rounds that found something by looking the descriptors have their turn, and with them those who have no poller.
+    private static let roundsWithoutWait: UInt32 = 16
+    private static let firstLookTime: UInt64 = 4000
     private let epoll: OwnedFD
     private let wake: EventFD
     private let state = Mutex(State())
+    /// How long the loop looks at most, in nanoseconds; 0: never, and pollers are not asked.
+    public let longestLook: UInt64
 
-    public init() throws(Errno) {
+    public init(longestLook: UInt64 = 0) throws(Errno) {
+        self.longestLook = longestLook
         epoll = OwnedFD(adopting: Int32(truncatingIfNeeded: try check(sys_epoll_create())))
         wake = try EventFD()
         _ = try check(sys_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, wake.raw, Events.readable.rawValue, Self.wakeData))
@@ -76,6 +101,7 @@ public final class EventLoop: Sendable {
             let isAlwaysReady = result == -Int(EPERM)
             guard result >= 0 || isAlwaysReady else { return result }
             state.watches[fd] = Watch(generation: state.generation, events: events, isAlwaysReady: isAlwaysReady, callback: callback)
+            state.findAlwaysReady()
             return 0
         }
         _ = try check(result)
@@ -88,6 +114,7 @@ public final class EventLoop: Sendable {
             guard var watch = state.watches[fd] else { return -Int(ENOENT) }
             watch.events = events
             state.watches[fd] = watch
+            state.findAlwaysReady()
             if watch.isAlwaysReady { return 0 }
             return sys_epoll_ctl(epoll.raw, EPOLL_CTL_MOD, fd, events.rawValue, UInt64(watch.generation) << 32 | UInt64(UInt32(bitPattern: fd)))
         }
@@ -101,7 +128,24 @@ public final class EventLoop: Sendable {
         let old: Watch? = state.withLock { state in
             guard let watch = state.watches.removeValue(forKey: fd) else { return nil }
             if !watch.isAlwaysReady { _ = sys_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, fd, 0, 0) }
+            state.findAlwaysReady()
             return watch
+        }
+        _ = consume old
+    }
+
+    /// Looks at `poller` too before it waits. Descriptors of its owner are watched all the same.
+    public func add(_ poller: any EventPoller) {
+        state.withLock { $0.pollers.append(poller) }
+        wake.signal()
+    }
+
+    /// A call that has begun on the loop's thread still ends.
+    public func remove(_ poller: any EventPoller) {
+        let old = state.withLock { state in
+            let old = state.pollers
+            state.pollers.removeAll { $0 === poller }
+            return old
         }
         _ = consume old
     }
@@ -143,16 +187,58 @@ public final class EventLoop: Sendable {
         state.withLock { $0.isStopped = false }
     }
 
+    private struct Round {
+        var timeout: Int32
+        let hasAlwaysReady: Bool
+        let hasTimers: Bool
+        let pollers: [any EventPoller]
+        let lookTime: UInt64
+        let isTurnOfOthers: Bool
+    }
+
     /// Waits for at least one event or until `timeoutMilliseconds` have passed (negative: no limit), and handles what is there.
     public func runOnce(timeoutMilliseconds: Int32 = -1) {
-        let capacity = 16
-        let (alwaysReady, timeout) = state.withLock { state in
-            let ready = state.watches.contains { $0.value.isAlwaysReady && !$0.value.events.isEmpty }
-            return (ready, ready || !state.posted.isEmpty ? 0 : Self.timeout(until: state.timers.lazy.map(\.deadline).min(), limit: timeoutMilliseconds))
+        var round = state.withLock { state in
+            let isUrgent = state.hasAlwaysReady || !state.posted.isEmpty
+            state.rounds &+= 1
+            return Round(
+                timeout: isUrgent ? 0 : Self.timeout(until: state.timers.lazy.map(\.deadline).min(), limit: timeoutMilliseconds),
+                hasAlwaysReady: state.hasAlwaysReady, hasTimers: !state.timers.isEmpty, pollers: longestLook > 0 ? state.pollers : [],
+                lookTime: state.lookTime, isTurnOfOthers: state.rounds % Self.roundsWithoutWait == 0)
         }
+        var began: UInt64?
+        if !round.pollers.isEmpty {
+            let now = Clock.monotonicNanoseconds()
+            if look(round, since: now) {
+                if round.timeout != 0, !round.isTurnOfOthers { return }
+                round.timeout = 0
+            } else if round.timeout != 0 {
+                began = now
+                for poller in round.pollers where poller.arm() { round.timeout = 0 }
+            }
+        }
+        wait(round, since: began)
+        if round.hasAlwaysReady { deliverAlwaysReady() }
+        if round.hasTimers { runTimers() }
+        runPosted()
+    }
+
+    /// Asks the pollers until one of them has done something or the time is up.
+    private func look(_ round: borrowing Round, since began: UInt64) -> Bool {
+        var hasFound = false
+        repeat {
+            for poller in round.pollers where poller.poll() { hasFound = true }
+        } while !hasFound && round.lookTime > 0 && round.timeout != 0 && Clock.monotonicNanoseconds() &- began < round.lookTime
+        return hasFound
+    }
+
+    /// `began`: when the loop, which looks, had nothing to do any more; the next look is as long as is worth while.
+    private func wait(_ round: borrowing Round, since began: UInt64?) {
+        let capacity = 16
         unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: capacity) { events in
             // SAFETY: the kernel fills at most `capacity` entries, and only those it counts are read.
-            let count = unsafe sys_epoll_wait(epoll.raw, events.baseAddress, Int32(capacity), timeout)
+            let count = unsafe sys_epoll_wait(epoll.raw, events.baseAddress, Int32(capacity), round.timeout)
+            if let began { adapt(round.lookTime, waited: Clock.monotonicNanoseconds() &- began) }
             var index = 0
             while index < count {
                 guard let event = unsafe events.baseAddress.map({ unsafe $0 + index }) else { break }
@@ -165,9 +251,13 @@ public final class EventLoop: Sendable {
                 }
             }
         }
-        if alwaysReady { deliverAlwaysReady() }
-        runTimers()
-        runPosted()
+    }
+
+    private func adapt(_ lookTime: UInt64, waited: UInt64) {
+        let next = if waited > longestLook { UInt64(0) } else if waited <= lookTime { lookTime } else {
+            min(longestLook, lookTime == 0 ? Self.firstLookTime : lookTime &* 2)
+        }
+        if next != lookTime { state.withLock { $0.lookTime = next } }
     }
 
     private func deliver(_ events: Events, descriptor: Int32, generation: UInt32) {

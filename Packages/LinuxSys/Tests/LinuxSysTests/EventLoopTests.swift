@@ -96,4 +96,95 @@ import Testing
         thread.join()
         #expect(count.value == 1000)
     }
+
+    // MARK: Pollers
+
+    /// Finds something as long as `work` is not 0.
+    private final class Poller: EventPoller {
+        let work = WaitWord(), polls = WaitWord(), arms = WaitWord(), comesWhileArming = WaitWord()
+
+        func poll() -> Bool {
+            polls.store(polls.value + 1)
+            guard work.value > 0 else { return false }
+            work.store(work.value - 1)
+            return true
+        }
+
+        func arm() -> Bool {
+            arms.store(arms.value + 1)
+            return comesWhileArming.exchange(1, for: 0)
+        }
+    }
+
+    private static let never: Int32 = 60_000
+
+    @Test func poller_thatFindsSomething_savesTheWait_andIsArmedBeforeOne() throws {
+        let loop = try EventLoop(longestLook: 50_000)
+        let poller = Poller()
+        loop.add(poller)
+        loop.runOnce(timeoutMilliseconds: 0)
+        #expect(poller.arms.value == 0)
+        poller.work.store(3)
+        for _ in 0..<3 { loop.runOnce(timeoutMilliseconds: Self.never) }
+        #expect(poller.work.value == 0 && poller.arms.value == 0)
+        loop.runOnce(timeoutMilliseconds: 1)
+        #expect(poller.arms.value == 1)
+        // What comes while it is armed is not waited for.
+        poller.comesWhileArming.store(1)
+        loop.runOnce(timeoutMilliseconds: Self.never)
+        #expect(poller.arms.value == 2)
+        loop.remove(poller)
+        let before = poller.polls.value
+        loop.runOnce(timeoutMilliseconds: 1)
+        #expect(poller.polls.value == before)
+    }
+
+    @Test func pollerThatAlwaysFindsSomething_doesNotKeepDescriptorsWorkAndTimersWaiting() throws {
+        let loop = try EventLoop(longestLook: 50_000)
+        let poller = Poller(), seen = WaitWord()
+        let event = try EventFD()
+        poller.work.store(.max)
+        loop.add(poller)
+        try loop.add(event.raw, .readable) { _ in
+            event.drain()
+            seen.store(seen.value | 1)
+        }
+        event.signal()
+        loop.post { seen.store(seen.value | 2) }
+        loop.after(nanoseconds: 0) { seen.store(seen.value | 4) }
+        for _ in 0..<40 { loop.runOnce(timeoutMilliseconds: Self.never) }
+        #expect(seen.value == 7)
+    }
+
+    @Test func idleLoop_doesNotLook_andABusyOneLooksLonger() throws {
+        let loop = try EventLoop(longestLook: 50_000_000)
+        let poller = Poller()
+        loop.add(poller)
+        func polls(milliseconds: Int32) -> UInt32 {
+            let before = poller.polls.value
+            loop.runOnce(timeoutMilliseconds: milliseconds)
+            return poller.polls.value - before
+        }
+        loop.runOnce(timeoutMilliseconds: 0)
+        _ = polls(milliseconds: 100)
+        #expect(polls(milliseconds: 100) == 1)
+        // Waits that end soon.
+        for _ in 0..<6 {
+            loop.post {}
+            poller.comesWhileArming.store(1)
+            _ = polls(milliseconds: 1)
+            poller.comesWhileArming.store(1)
+            _ = polls(milliseconds: 1)
+        }
+        #expect(polls(milliseconds: 100) > 1)
+    }
+
+    @Test func loopThatDoesNotLook_asksNobody() throws {
+        let loop = try EventLoop()
+        let poller = Poller()
+        poller.work.store(1)
+        loop.add(poller)
+        for _ in 0..<3 { loop.runOnce(timeoutMilliseconds: 1) }
+        #expect(poller.polls.value == 0 && poller.arms.value == 0)
+    }
 }

@@ -13,8 +13,9 @@ extension MicroVM {
 
     /// The slots come first, so that their addresses and interrupts are the same in every machine; then the other devices in command-line order.
     func realizeDevices() throws(MachineError) {
-        for id in config.iothreads {
-            ioThreads.append(try lift({ MachineError.iothread(id: id, $0) }) { () throws(Errno) in try IOThread(id: id) })
+        for thread in config.iothreads {
+            ioThreads.append(
+                try lift({ MachineError.iothread(id: thread.id, $0) }) { () throws(Errno) in try IOThread(id: thread.id, longestLook: thread.polling) })
         }
         drives = config.drives.map { BlockNode(drive: $0) }
         netdevs = config.netdevs.map { NetworkNode(netdev: $0) }

@@ -4,7 +4,7 @@ public import MachineManager
 
 /// What management clients can know. The event loop's thread.
 extension MicroVM {
-    public func iothreads() -> [IOThreadInfo] { ioThreads.map { IOThreadInfo(id: $0.id, threadID: $0.threadID) } }
+    public func iothreads() -> [IOThreadInfo] { ioThreads.map { IOThreadInfo(id: $0.id, threadID: $0.threadID, polling: $0.longestLook) } }
 
     public func chardevs() -> [ChardevInfo] { chardevTable.infos }
 

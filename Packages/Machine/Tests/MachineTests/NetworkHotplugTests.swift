@@ -106,7 +106,7 @@ import Virtio
 
     @Test(.enabled(if: isPossible)) func machineThatEnds_letsGoOfTapsAndIOThreads() throws {
         let fixture = try Fixture()
-        fixture.config.iothreads = ["rx", "tx"]
+        fixture.config.iothreads = [VmConfig.IOThread(id: "rx"), VmConfig.IOThread(id: "tx")]
         fixture.config.netdevs.append(tap("net", interface: interface("c"), queues: 2))
         var device = VmConfig.VirtioNet(id: "nic", netdev: "net")
         (device.rxIOThread, device.txIOThread, device.isMultiQueue) = ("rx", "tx", true)

@@ -175,7 +175,7 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
     @Test(arguments: [
         ("", "-object: needs a kind of object"),
         ("iothread", "-object iothread: id= is missing"),
-        ("iothread,id=t,poll-max-ns=1", "-object iothread: unknown parameter 'poll-max-ns'"),
+        ("iothread,id=t,poll-grow=1", "-object iothread: unknown parameter 'poll-grow'"),
         ("rng-random,id=r", "-object rng-random: filename= is missing"),
         ("rng-random,filename=r", "-object rng-random: id= is missing"),
         ("rng-random,id=r,filename=" + String(repeating: "f", count: 4096), "-object rng-random: filename= is longer than 4095 bytes"),
@@ -191,6 +191,8 @@ private func deviceMessage(_ value: String, _ words: String...) -> String {
     @Test func objects_areCountedAndNamed() throws {
         let threads = (0..<8).flatMap { ["-object", "iothread,id=t\($0)"] }
         #expect(try parse(["-initrd", "i"] + threads).iothreads.count == 8)
+        #expect(try parse(["-initrd", "i"] + threads).iothreads.first == VmConfig.IOThread(id: "t0", polling: 32768))
+        #expect(try parse(["-initrd", "i", "-object", "iothread,id=t,poll-max-ns=0"]).iothreads == [VmConfig.IOThread(id: "t", polling: 0)])
         #expect(message(threads + ["-object", "iothread,id=t8"]) == "-object iothread: there can be at most 8")
         #expect(message("-object", "iothread,id=t", "iothread,id=t") == "-object iothread: id 't' is used twice")
         #expect(message("-object", "rng-random,id=t,filename=f", "rng-random,id=t,filename=f") == "-object rng-random: id 't' is used twice")

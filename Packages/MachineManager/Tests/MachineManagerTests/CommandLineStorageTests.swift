@@ -157,6 +157,6 @@ import Testing
     @Test func device_iothread_isFoundWhereverItIsNamed() throws {
         let config = try parse(["-device", "virtio-blk-device,drive=a,iothread=t", "-object", "iothread,id=t", "-drive", "id=a,file=f"])
         guard case .virtioBlock(let device)? = config.devices.first else { return #expect(Bool(false)) }
-        #expect(device.iothread == "t" && config.iothreads == ["t"])
+        #expect(device.iothread == "t" && config.iothreads.map(\.id) == ["t"])
     }
 }

@@ -64,7 +64,7 @@ import Testing
 
     /// Each answer is of the type that the schema gives it.
     @Test func answers_haveTheirTypes() {
-        desk.machine.state.withLock { $0.threads = [IOThreadInfo(id: "io0", threadID: 77)] }
+        desk.machine.state.withLock { $0.threads = [IOThreadInfo(id: "io0", threadID: 77, polling: 32768)] }
         _ = desk.say("blockdev-add", #"{"node-name":"d","file":{"driver":"file","filename":"/x"}}"#)
         _ = desk.say("device_add", #"{"id":"disk1","drive":"d","driver":"virtio-blk-mmio"}"#)
         desk.machine.state.withLock { $0.balloon = BalloonInfo(id: "balloon0", actual: 1 << 30) }
@@ -140,7 +140,7 @@ import Testing
 
     @Test func objectTree_isWalkable() {
         _ = desk.say("device_add", #"{"id":"nic1","driver":"virtio-net-mmio","netdev":"n"}"#)
-        desk.machine.state.withLock { $0.threads = [IOThreadInfo(id: "io0", threadID: 77)] }
+        desk.machine.state.withLock { $0.threads = [IOThreadInfo(id: "io0", threadID: 77, polling: 32768)] }
         var paths = ["/"]
         var seen: [String] = []
         while let path = paths.popLast() {

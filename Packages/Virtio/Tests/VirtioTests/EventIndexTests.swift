@@ -87,4 +87,52 @@ import Testing
         #expect(try queue.pop(into: chain))
         #expect(try !queue.enableNotifications())
     }
+
+    @Test(arguments: [0, VirtioFeature.eventIndex]) func polledQueue_asksForNothingUntilItIsArmed(features: UInt64) throws {
+        let guest = try Guest()
+        guest.queueSize = 4
+        let queue = try SplitQueue(
+            QueueConfiguration(size: 4, descriptorTable: Guest.Place.descriptors, availableRing: Guest.Place.available, usedRing: Guest.Place.used),
+            maximumSize: 4, features: features, memory: guest.memory)
+        queue.isPolled = true
+        func wish() throws -> UInt16 { try guest.memory.load(UInt16.self, at: Guest.Place.used + (features == 0 ? 0 : 4 + 8 * 4)) }
+        let chain = DescriptorChain(maximumLength: 4)
+        #expect(!queue.hasNews && !queue.arm())
+        try guest.writeTable([.writable(0x10000, 5)])
+        try guest.offer(0)
+        // It waits for nothing yet.
+        #expect(!queue.hasNews)
+        queue.disableNotifications()
+        #expect(try queue.enableNotifications())
+        #expect(queue.hasNews)
+        queue.disableNotifications()
+        #expect(!queue.hasNews)
+        #expect(try queue.pop(into: chain))
+        #expect(try !queue.enableNotifications())
+        #expect(!queue.hasNews)
+        #expect(try wish() == (features == 0 ? 1 : 0))
+        // Something comes just before.
+        try guest.offer(0)
+        #expect(queue.hasNews && queue.arm())
+        #expect(try queue.pop(into: chain))
+        #expect(try !queue.enableNotifications())
+        #expect(!queue.arm())
+        #expect(try wish() == (features == 0 ? 0 : 2))
+        queue.disable()
+        #expect(!queue.hasNews && !queue.arm())
+    }
+
+    @Test func polledQueue_thatTheDriverBreaks_hasNews_soThatItsServerFindsTheFault() throws {
+        let guest = try Guest()
+        guest.queueSize = 4
+        let queue = try SplitQueue(
+            QueueConfiguration(size: 4, descriptorTable: Guest.Place.descriptors, availableRing: Guest.Place.available, usedRing: Guest.Place.used),
+            maximumSize: 4, features: 0, memory: guest.memory)
+        queue.isPolled = true
+        #expect(try !queue.enableNotifications())
+        try guest.memory.store(UInt16(77), at: Guest.Place.available + 2)
+        #expect(queue.hasNews && queue.arm() && queue.isEnabled)
+        #expect(throws: QueueFault.availableIndexJump(77)) { try queue.pop(into: DescriptorChain(maximumLength: 4)) }
+        #expect(!queue.hasNews)
+    }
 }

@@ -14,10 +14,21 @@ import Testing
         let loop: EventLoop
         let bus: SysBus
 
-        init() throws {
-            loop = try EventLoop()
+        init(longestLook: UInt64 = 0) throws {
+            loop = try EventLoop(longestLook: longestLook)
             bus = SysBus(memory: memory.root, ports: ports.root, machine: machine)
             try memory.addListener(machine.memoryListener())
+        }
+
+        /// RAM, and in it a queue of eight entries at 0x1000, 0x2000 and 0x3000.
+        func start(_ device: VirtioMMIODevice) throws {
+            let ram = try HostMemory.anonymous(size: 1 << 20)
+            try memory.root.add(try Region.ram(name: "ram", size: 1 << 20, memory: ram), at: 0)
+            let base = try #require(device.slot).base
+            for (register, value) in [
+                (.status, 3), (.driverFeaturesSelect, 0), (.driverFeatures, VirtioFeature.eventIndex), (.driverFeaturesSelect, 1), (.driverFeatures, 1), (.status, 11),
+                (.queueSize, 8), (.queueDescriptorLow, 0x1000), (.queueDriverLow, 0x2000), (.queueDeviceLow, 0x3000), (.queueReady, 1), (.status, 15),
+            ] as [(MMIORegister, UInt64)] { memory.write(at: base + register.rawValue, size: 4, value: value) }
         }
     }
 
@@ -96,6 +107,73 @@ import Testing
         #expect(try memory.load(UInt8.self, at: 0x6000) == 0)
         board.loop.stop()
         thread.join()
+        device.detach()
+    }
+
+    /// A loop that looks finds requests of which nobody has told it, and asks to be told before it waits.
+    @Test func loopThatLooks_servesRequestsWithoutNotification() throws {
+        let board = try Board(longestLook: 100_000)
+        let memory = board.memory.memory
+        let device = try VirtioMMIODevice.attach(VirtioBlock(storage: FakeStorage()), name: "disk", to: board.bus, memory: memory, loop: board.loop)
+        try board.start(device)
+        // A flush.
+        for (index, part) in [(0x4000, 16, 1, 1), (0x6000, 1, 2, 0)].enumerated() as EnumeratedSequence<[(UInt64, UInt32, UInt16, UInt16)]> {
+            try memory.store(part.0, at: 0x1000 + UInt64(index) * 16)
+            try memory.store(part.1, at: 0x1008 + UInt64(index) * 16)
+            try memory.store(part.2, at: 0x100c + UInt64(index) * 16)
+            try memory.store(part.3, at: 0x100e + UInt64(index) * 16)
+        }
+        try memory.store(UInt32(4), at: 0x4000)
+        // The notification after DRIVER_OK.
+        for _ in 0..<4 { board.loop.runOnce(timeoutMilliseconds: 1) }
+        for round in 1...3 as ClosedRange<UInt16> {
+            let event = try memory.load(UInt16.self, at: 0x3004 + 8 * 8)
+            #expect(event == round - 1, "armed")
+            try memory.storeRelease16(round, at: 0x2002)
+            let end = Clock.monotonicNanoseconds() + 20_000_000_000
+            while try memory.loadAcquire16(at: 0x3002) != round, Clock.monotonicNanoseconds() < end { board.loop.runOnce(timeoutMilliseconds: 1) }
+            #expect(try memory.loadAcquire16(at: 0x3002) == round)
+            for _ in 0..<3 { board.loop.runOnce(timeoutMilliseconds: 1) }
+        }
+        device.detach()
+        // Nobody looks at a device that has gone.
+        try memory.storeRelease16(4, at: 0x2002)
+        for _ in 0..<3 { board.loop.runOnce(timeoutMilliseconds: 1) }
+        #expect(try memory.loadAcquire16(at: 0x3002) == 3)
+    }
+
+    /// One that may leave what is queued where it is, as a paused one does, would keep the loop busy.
+    @Test func deviceThatDoesNotSayItMayBePolled_isNotLookedAt() throws {
+        final class Leaver: VirtioDevice {
+            let deviceType: UInt32 = 4
+            let features = VirtioFeature.version1 | VirtioFeature.eventIndex
+            let queueSizes: [UInt16] = [8]
+            let eventSources: [Int32] = []
+            var droppedRequests: UInt64 { calls }
+            var calls: UInt64 = 0
+            var session: VirtioSession?
+
+            func readConfig(offset: Int, size: Int) -> UInt64 { 0 }
+            func writeConfig(offset: Int, size: Int, value: UInt64) {}
+            func activate(_ session: VirtioSession) { self.session = session }
+            func queueNotified(_ index: Int) -> ServiceResult {
+                calls += 1
+                session?.queues[index]?.disableNotifications()
+                _ = try? session?.queues[index]?.enableNotifications()
+                return .idle
+            }
+            func eventSourceReady(_ descriptor: Int32) -> ServiceResult { .idle }
+            func drain() -> ServiceResult { .idle }
+            func reset() { session = nil }
+        }
+        let board = try Board(longestLook: 100_000)
+        let device = try VirtioMMIODevice.attach(Leaver(), name: "leaver", to: board.bus, memory: board.memory.memory, loop: board.loop)
+        try board.start(device)
+        for _ in 0..<4 { board.loop.runOnce(timeoutMilliseconds: 1) }
+        #expect(device.statistics.droppedRequests == 1)
+        try board.memory.memory.storeRelease16(1, at: 0x2002)
+        for _ in 0..<4 { board.loop.runOnce(timeoutMilliseconds: 1) }
+        #expect(device.statistics.droppedRequests == 1)
         device.detach()
     }
 }

@@ -3,7 +3,14 @@ extension OptionTable {
     static var objects: [OptionSpec] {
         let id = ParameterSpec("id", .text(OptionLimit.text), required: true)
         let variants = [
-            OptionVariant("iothread", "thread that serves devices; at most \(VmConfig.maximumIOThreads)", [id]),
+            OptionVariant(
+                "iothread", "thread that serves devices; at most \(VmConfig.maximumIOThreads)",
+                [
+                    id,
+                    ParameterSpec(
+                        "poll-max-ns", .integer(0...VmConfig.maximumPolling),
+                        "nanoseconds that it looks for work before it sleeps, at most; default \(VmConfig.usualPolling), as with QEMU; 0: it does not look"),
+                ]),
             OptionVariant(
                 "rng-random", "source of entropy for virtio-rng-device",
                 [id, ParameterSpec("filename", .path(OptionLimit.path), required: true, "character device such as /dev/urandom")]),

@@ -187,6 +187,18 @@ extension VmConfig {
         }
     }
 
+    /// A thread that serves devices (`-object iothread`).
+    public struct IOThread: Equatable, Sendable {
+        public var id: String
+        /// Nanoseconds that it looks for work at most before it sleeps.
+        public var polling: UInt64
+
+        public init(id: String, polling: UInt64 = VmConfig.usualPolling) {
+            self.id = id
+            self.polling = polling
+        }
+    }
+
     /// A file that gives entropy (`-object rng-random`).
     public struct RngSource: Equatable, Sendable {
         public var id: String

@@ -16,7 +16,7 @@ extension VmConfig {
             if !words.isEmpty { parts.append("\(name): [\(words.joined(separator: ", "))]") }
         }
         list("qmp", monitors.map(\.description))
-        list("iothreads", iothreads)
+        list("iothreads", iothreads.map(\.id))
         list("memory backends", memoryBackends.map { "\($0.id) \($0.size >> 20) MiB" })
         list("nodes", nodes.map { "\($0.number)\($0.memory.map { " \($0)" } ?? "")" })
         list("drives", drives.map { "\($0.id) \($0.file)\($0.isReadOnly ? " read-only" : "")" })

@@ -26,8 +26,8 @@ public struct VmConfig: Equatable, Sendable {
     public var memoryBackends: [MemoryBackend] = []
     /// By number, at most 8 (`-numa node`). Their memory makes up the guest's RAM, in this order.
     public var nodes: [NUMANode] = []
-    /// The ids of the iothreads, at most 8 (`-object iothread`).
-    public var iothreads: [String] = []
+    /// At most 8 (`-object iothread`).
+    public var iothreads: [IOThread] = []
     /// In command line order, which decides addresses and interrupts.
     public var devices: [Device] = []
     /// The vCPUs stay paused until the QMP command `cont` (`-S`).
@@ -49,6 +49,9 @@ extension VmConfig {
     public static let memoryLimits: ClosedRange<UInt64> = (128 << 20)...(512 << 30)
     /// As in StratoVirt.
     public static let maximumIOThreads = 8
+    /// How long an iothread looks for work at most before it sleeps, in nanoseconds; and what QEMU's do.
+    public static let maximumPolling: UInt64 = 1_000_000
+    public static let usualPolling: UInt64 = 32768
     /// Of a network device.
     public static let maximumQueuePairs = 16
     /// Requests a second of a throttled drive.

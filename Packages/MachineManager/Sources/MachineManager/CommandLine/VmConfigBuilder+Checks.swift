@@ -25,7 +25,7 @@ extension VmConfigBuilder {
 
     /// An iothread that is named must exist.
     func checkIOThread(_ key: String, of list: ParameterList) throws(CommandLineError) {
-        guard let id = list.text(key), !config.iothreads.contains(id) else { return }
+        guard let id = list.text(key), !config.iothreads.contains(where: { $0.id == id }) else { return }
         throw list.invalid("there is no -object iothread with id \(quoted(id))")
     }
 

@@ -146,11 +146,11 @@ extension VmConfigBuilder {
         let id = list.text("id") ?? ""
         switch list.variant {
         case "iothread":
-            try list.checkNew(id, among: config.iothreads)
+            try list.checkNew(id, among: config.iothreads.map(\.id))
             guard config.iothreads.count < VmConfig.maximumIOThreads else {
                 throw list.invalid("there can be at most \(VmConfig.maximumIOThreads)")
             }
-            config.iothreads.append(id)
+            config.iothreads.append(VmConfig.IOThread(id: id, polling: list.number("poll-max-ns") ?? VmConfig.usualPolling))
         case "rng-random":
             try list.checkNew(id, among: config.rngSources.map(\.id))
             config.rngSources.append(VmConfig.RngSource(id: id, filename: list.text("filename") ?? ""))

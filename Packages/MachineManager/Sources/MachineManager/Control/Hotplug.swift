@@ -51,10 +51,13 @@ public struct IOThreadInfo: Equatable, Sendable {
     public var id: String
     /// Kernel thread id.
     public var threadID: Int32
+    /// Nanoseconds that it looks for work at most before it sleeps.
+    public var polling: UInt64
 
-    public init(id: String, threadID: Int32) {
+    public init(id: String, threadID: Int32, polling: UInt64) {
         self.id = id
         self.threadID = threadID
+        self.polling = polling
     }
 }
 

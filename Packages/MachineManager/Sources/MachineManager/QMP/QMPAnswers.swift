@@ -40,7 +40,8 @@ enum QMPAnswers {
 
     static func iothread(_ thread: IOThreadInfo) -> JSONValue {
         [
-            "id": .string(thread.id), "thread-id": .integer(Int64(thread.threadID)), "poll-max-ns": 0, "poll-grow": 0, "poll-shrink": 0,
+            "id": .string(thread.id), "thread-id": .integer(Int64(thread.threadID)), "poll-max-ns": .integer(Int64(clamping: thread.polling)),
+            "poll-grow": 0, "poll-shrink": 0,
         ]
     }
 

@@ -26,6 +26,7 @@ extension VirtioBlock {
             var left = queue.size
             let fault = take(session, index, queue, &left)
             kick()
+            reapAtHand()
             publish(session)
             if let fault { return .fault(.needsReset(fault)) }
             // A completion goes on from here; until then notifications tell nothing new.
@@ -37,6 +38,13 @@ extension VirtioBlock {
             }
         }
         return .again
+    }
+
+    /// What the host had at hand has ended by now: no need to be told. Where requests wait for room this is left to `eventSourceReady`, which goes on with them.
+    private func reapAtHand() {
+        guard stalled.isEmpty, let storage = medium.storage, storage.hasCompletions else { return }
+        storage.reap { token, result in complete(token, result) }
+        kick()
     }
 
     /// Goes on with the queues that have waited for room, each time beginning with another: one that is always full gets no more than its share.

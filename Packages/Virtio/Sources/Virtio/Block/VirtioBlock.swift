@@ -62,6 +62,8 @@ public final class VirtioBlock: VirtioDevice {
         guard let storage = medium.storage else { return [] }
         return [storage.completionFD] + (storage.throttleFD.map { [$0] } ?? [])
     }
+    public var isPollable: Bool { true }
+    public var hasEvents: Bool { medium.storage?.hasCompletions ?? false }
     public internal(set) var droppedRequests: UInt64 = 0
     /// Of the disk that is in the slot now.
     public var statistics: BlockStatistics {

@@ -14,6 +14,13 @@ public protocol VirtioDevice: AnyObject {
     /// Descriptors of the host that `eventSourceReady` is called for whenever one is readable. They belong to the device, and may
     /// change inside `VirtioMMIODevice.update`.
     var eventSources: [Int32] { get }
+    /// Whether the transport may look at the queues by itself where that saves the driver the notification. Such a device gives back, or takes notice of, all that it is
+    /// called for: a loop comes back to a queue that it waits for (`SplitQueue.enableNotifications`) as long as something is in there. Does not change; the
+    /// default is false.
+    var isPollable: Bool { get }
+    /// Whether `eventSourceReady`, with any number, has something to do, as far as that can be seen without a system call. For loops that look before they
+    /// wait; whatever it says, the sources are readable. The default is false.
+    var hasEvents: Bool { get }
     /// Requests that were ignored because they make no sense; it wraps.
     var droppedRequests: UInt64 { get }
     /// What the device counts beside its queues, which count for themselves: requests and bytes of each `SplitQueue`, its notifications, interrupts and stalls.
@@ -50,6 +57,8 @@ public protocol VirtioDevice: AnyObject {
 
 extension VirtioDevice {
     public var counters: [DeviceCounter] { [] }
+    public var isPollable: Bool { false }
+    public var hasEvents: Bool { false }
     public func prepareStop(_ index: Int) -> Bool { true }
     public func stopQueue(_ index: Int) { drain() }
     public func prepareReset() -> Bool { true }

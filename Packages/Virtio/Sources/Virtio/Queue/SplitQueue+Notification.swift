@@ -7,14 +7,21 @@ extension SplitQueue {
     /// Asks the driver not to notify while the queue is being served. With the event index nothing is written: an `avail_event` that
     /// lies behind does the same.
     public func disableNotifications() {
+        isAwaited = false
         guard isEnabled, !usesEventIndex else { return }
         used.storeRelease16(Self.noNotify, 0)
     }
 
-    /// Asks for notifications again; true when buffers came meanwhile, which the driver may not have notified about: serve the queue once
-    /// more instead of waiting (else the queue freezes, as in CVE-2020-16843).
+    /// Asks for notifications again, unless the queue is polled; true when buffers came meanwhile, which the driver may not have notified about: serve the
+    /// queue once more instead of waiting (else the queue freezes, as in CVE-2020-16843).
     public func enableNotifications() throws(QueueFault) -> Bool {
         guard isEnabled else { return false }
+        isAwaited = true
+        if !isPolled { askForNotifications() }
+        return try refreshAvailable()
+    }
+
+    private func askForNotifications() {
         if usesEventIndex {
             used.storeRelease16(nextAvailable, 4 &+ 8 &* Int(size))
         } else {
@@ -22,7 +29,18 @@ extension SplitQueue {
         }
         // The wish must be visible before the index is read: the driver moves the index, then looks at the wish.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        return try refreshAvailable()
+    }
+
+    // MARK: Polling
+
+    /// Whether buffers have come that are waited for. A queue that waits for something else (room, its turn) has none.
+    var hasNews: Bool { isEnabled && isAwaited && available.loadAcquire16(2) != nextAvailable }
+
+    /// Nobody looks any more, so the driver has to notify; true when something came before that.
+    func arm() -> Bool {
+        guard isEnabled, isAwaited else { return false }
+        askForNotifications()
+        return hasNews
     }
 
     /// Whether the driver has looked at all that it was shown, as far as its wish for interrupts tells (virtio 1.2, section 2.7.7): it asks for one at the next chain. Without

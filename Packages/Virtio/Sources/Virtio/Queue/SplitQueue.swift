@@ -13,6 +13,10 @@ public final class SplitQueue {
     public let maximumChainLength: Int
     /// False after `disable` and after a fault.
     public internal(set) var isEnabled = true
+    /// Whoever serves the queue looks at it by himself: the driver is not asked to notify before `arm`.
+    var isPolled = false
+    /// All that there was has been taken (`enableNotifications`).
+    var isAwaited = false
 
     let memory: GuestMemory
     let descriptors: RingArea

@@ -26,6 +26,37 @@ extension VirtioMMIODevice {
         if isAgain { notifyAll() }
     }
 
+    /// The loop's thread looks at the queues in guest memory, and at what the device can see of its sources.
+    public func poll() -> Bool {
+        // A vCPU that writes a register is not held up by somebody who only looks.
+        let found: (isAny: Bool, isAgain: Bool)? = state.withLockIfAvailable { state in
+            var isAny = false, isAgain = false
+            guard state.status.isLive, state.settling == 0 else { return (false, false) }
+            if state.device.hasEvents {
+                isAny = true
+                if apply(state.device.eventSourceReady(-1), &state) { isAgain = true }
+            }
+            for index in state.queues.indices {
+                guard let queue = state.queues[index].queue, queue.isPolled, queue.hasNews else { continue }
+                isAny = true
+                if apply(state.device.queueNotified(index), &state) { isAgain = true }
+            }
+            return (isAny, isAgain)
+        }
+        if found?.isAgain ?? false { notifyAll() }
+        return found?.isAny ?? false
+    }
+
+    public func arm() -> Bool {
+        state.withLock { state in
+            var isAny = false
+            for registers in state.queues {
+                if let queue = registers.queue, queue.isPolled, queue.arm() { isAny = true }
+            }
+            return state.status.isLive && state.settling == 0 && (isAny || state.device.hasEvents)
+        }
+    }
+
     /// True when the device wants to go on later.
     func apply(_ result: ServiceResult, _ state: inout State) -> Bool {
         switch result {

@@ -67,6 +67,8 @@ extension VirtioMMIODevice {
             VirtioSession(
                 queues: queues, configurations: configurations, features: state.driverFeatures, memory: memory, interrupt: interrupt,
                 notifications: notifications, control: control))
+        let looks = watching.withLock { isPolled(in: $0.placement) }
+        for queue in queues { queue?.isPolled = looks }
         // A driver may have notified before DRIVER_OK, when nobody was listening.
         notifyAll()
     }
@@ -115,6 +117,8 @@ extension VirtioMMIODevice {
             if isOver() { return }
             for index in queues { stopQueue(index, &state) }
         }
+        // The others were not served meanwhile.
+        notifyAll()
     }
 
     private func settle(_ isDone: (inout State) -> Bool, _ finish: (inout State) -> Void) {

@@ -97,6 +97,7 @@ extension VirtioMMIODevice {
                 watching.placement = placement
                 for index in notifications.indices { try watchNotification(index, watching) }
                 try watchSources(watching)
+                if isPolled(in: placement) { placement.loop.add(self) }
             }
         } catch {
             unwatch()
@@ -104,9 +105,13 @@ extension VirtioMMIODevice {
         }
     }
 
+    /// Whether the loop looks at the queues.
+    func isPolled(in placement: Placement?) -> Bool { isPollable && (placement?.loop.longestLook ?? 0) > 0 }
+
     func unwatch() {
         watching.withLock { watching in
             guard let loop = watching.placement?.loop else { return }
+            loop.remove(self)
             for event in notifications { loop.remove(event.raw) }
             for source in watching.sources { loop.remove(source) }
             watching.placement = nil

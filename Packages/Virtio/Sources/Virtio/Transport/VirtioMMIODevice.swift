@@ -7,7 +7,7 @@ internal import Synchronization
 ///
 /// Registers are touched on vCPU threads, queues are served on the event loop's thread. One lock a device orders the two; interrupt status,
 /// acknowledgement and notification do without it, so the guest's interrupt handler never waits for a queue being served.
-public final class VirtioMMIODevice: RegionOps {
+public final class VirtioMMIODevice: RegionOps, EventPoller {
     struct QueueRegisters {
         var configuration = QueueConfiguration()
         var isReady = false
@@ -40,6 +40,7 @@ public final class VirtioMMIODevice: RegionOps {
     public let name: String
     let deviceType: UInt32
     let queueSizes: [UInt16]
+    let isPollable: Bool
     let memory: GuestMemory
     let interrupt: VirtioInterrupt
     /// One for each queue; signalled by the guest through KVM, or by `write`.
@@ -54,6 +55,7 @@ public final class VirtioMMIODevice: RegionOps {
         self.memory = memory
         deviceType = device.deviceType
         queueSizes = device.queueSizes
+        isPollable = device.isPollable
         interrupt = VirtioInterrupt(line: line, device: name)
         var events: [EventFD] = []
         for _ in device.queueSizes { events.append(try EventFD()) }

@@ -4,9 +4,9 @@ internal import Synchronization
 /// Read sections without locks, after the kernel's sleepable RCU (Documentation/RCU/srcu). A reader adds one to a
 /// counter, uses what is published, and subtracts one. The writer publishes first, then must see every counter at 0
 /// once: whoever took the old pointer has left by then. Two phases keep a stream of new readers from holding up
-/// the writer; stripes keep vCPUs off each other's cache lines.
+/// the writer; stripes keep vCPUs off each other's cache lines. No class: each section would count a reference to it.
 @safe
-final class ReaderGate: Sendable {
+struct ReaderGate: ~Copyable, Sendable {
     /// Proof of an open section, and which counter to give back.
     @safe
     struct Ticket {

@@ -3,9 +3,9 @@ internal import Synchronization
 /// Hands the current flat view to readers, and frees old ones when nobody reads them any more.
 @safe
 final class ViewPublisher: @unchecked Sendable {
-    let gate = ReaderGate()
     /// SAFETY: points into `current` or, for readers inside a section, into a view in `retired`.
     private let published: Atomic<UnsafeMutablePointer<LookupTable>>
+    let gate = ReaderGate()
 
     // Guarded by Topology.
     private(set) var current: FlatView

@@ -11,8 +11,8 @@ public final class SplitQueue {
     /// Descriptors that one chain may have. It is the size that the device offers rather than the one the driver chose: Linux fills indirect
     /// tables up to `seg_max` also on a smaller ring.
     public let maximumChainLength: Int
-    /// False after `disable` and after a fault.
-    public internal(set) var isEnabled = true
+    /// False after `disable` and after a fault. Not public: see `DescriptorChain`.
+    var isEnabled = true
     /// Whoever serves the queue looks at it by himself: the driver is not asked to notify before `arm`.
     var isPolled = false
     /// All that there was has been taken (`enableNotifications`).

@@ -12,17 +12,17 @@ import Testing
     private static func register(_ place: UInt32, _ offset: UInt32) -> UInt32 { 0xf010_0000 + 0x200 * place + offset }
     private static func deviceID(_ place: UInt32) -> UInt32 { register(place, 8) }
 
-    private func arguments(_ payload: Payload, _ more: [String]) throws -> [String] {
+    private func arguments(_ payload: Payload, _ more: [String], qmp: Bool = true) throws -> [String] {
         let kernel = try folder.write("payload.bin", payload.bytes)
         _ = try folder.image("disk.img", size: 1 << 20)
-        return ["-m", "128", "-kernel", kernel, "-drive", "file=disk.img,id=d,direct=off", "-device", "virtio-blk-device,drive=d",
-                "-qmp", "unix:q.sock,server,nowait", "-serial", "stdio"] + more
+        return ["-m", "128", "-kernel", kernel, "-drive", "file=disk.img,id=d,direct=off", "-device", "virtio-blk-device,drive=d", "-serial", "stdio"]
+            + (qmp ? ["-qmp", "unix:q.sock,server,nowait"] : []) + more
     }
 
     /// The 32-bit words that the guest of `more` prints.
-    private func words(_ addresses: [UInt32], _ more: [String]) throws -> [UInt32] {
+    private func words(_ addresses: [UInt32], _ more: [String], qmp: Bool = true) throws -> [UInt32] {
         let payload = addresses.reduce(Payload().mapDevices()) { $0.printWord(at: $1) }.reset()
-        let program = try Program(try arguments(payload, more), in: folder)
+        let program = try Program(try arguments(payload, more, qmp: qmp), in: folder)
         let result = try program.wait()
         guard result.code == 0 else { throw Program.Failure(description: result.error) }
         let bytes = program.outputBytes
@@ -40,6 +40,11 @@ import Testing
     @Test func slots_areThereWhateverIsInThem() throws {
         // Four disks, the first with 2048 sectors; two network devices; nothing behind them.
         #expect(try words((0..<7).map(Self.deviceID) + (0..<4).map { Self.register($0, 0x100) }, []) == [2, 2, 2, 2, 1, 1, 0xffff_ffff, 2048, 0, 0, 0])
+    }
+
+    @Test func withoutQMP_onlyFilledSlotsAreThere_andOtherDevicesFollow() throws {
+        let more = ["-object", "rng-random,id=r,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r"]
+        #expect(try words((0..<3).map(Self.deviceID) + [Self.register(0, 0x100)], more, qmp: false) == [2, 4, 0xffff_ffff, 2048])
     }
 
     @Test func furtherDevices_followInTheOrderOfTheCommandLine() throws {

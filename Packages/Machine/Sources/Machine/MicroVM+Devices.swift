@@ -8,6 +8,7 @@ internal import Virtio
 /// What the command line puts into the machine.
 extension MicroVM {
     /// Slots for virtio-blk and virtio-net that exist from the start, as in StratoVirt: the guest finds four disks and two network devices whatever is in them.
+    /// Only QMP fills them later: without it there are no empty ones, on which a guest would spend milliseconds.
     static let blockSlotCount = 4
     static let networkSlotCount = 2
 
@@ -29,10 +30,11 @@ extension MicroVM {
             default: others.append(device)
             }
         }
-        for index in 0..<Self.blockSlotCount {
+        let canPlug = !config.monitors.isEmpty
+        for index in 0..<(canPlug ? Self.blockSlotCount : disks.count) {
             blockSlots.append(try realizeBlock(index < disks.count ? disks[index] : nil, name: "virtio-blk slot \(index)"))
         }
-        for index in 0..<Self.networkSlotCount {
+        for index in 0..<(canPlug ? Self.networkSlotCount : networks.count) {
             networkSlots.append(try realizeNetwork(index < networks.count ? networks[index] : nil, index, name: "virtio-net slot \(index)"))
         }
         for device in others { try Trace.scope(.deviceAttach, device.id) { () throws(MachineError) in try realize(device) } }

@@ -29,6 +29,17 @@ import Testing
         #expect(String(decoding: text, as: UTF8.self) == (["quiet"] + words).joined(separator: " "))
     }
 
+    @Test(arguments: [0, 1, 2]) func withoutQMP_thereAreNoEmptySlots(_ disks: Int) throws {
+        let fixture = try Fixture()
+        fixture.config.monitors = []
+        for index in 0..<disks { try fixture.addDisk("d\(index)") }
+        let machine = try fixture.machine()
+        let text = try machine.guestMemory.bytes(at: 0x20000, count: 400).prefix { $0 != 0 }
+        let words = ["virtio_mmio.device=512@0xf0100000:5", "virtio_mmio.device=512@0xf0100200:6"].prefix(disks)
+        #expect(String(decoding: text, as: UTF8.self) == (["quiet"] + words).joined(separator: " "))
+        #expect(machine.devices().map(\.id) == (0..<disks).map { "d\($0)" })
+    }
+
     @Test func kernelWithACPI_findsTheRootPointerWhereTheZeroPageSays() throws {
         let machine = try Fixture().machine()
         #expect(try machine.guestMemory.load(UInt64.self, at: 0x7000 + 0x70) == 0xe0000)

@@ -34,6 +34,8 @@ final class Fixture {
         config = VmConfig(kernel: kernel)
         config.memory.size = 128 << 20
         config.boot.kernelArguments = "quiet"
+        // Nothing listens there: the machine only needs to know that somebody could fill its slots.
+        config.monitors = [.unix(path: folder.appending(path: "qmp").path(percentEncoded: false))]
     }
 
     /// An Image that branches to itself: header of 64 bytes, 1 MiB in memory, little endian, 4 KiB pages (booting.rst, "Call the kernel image").

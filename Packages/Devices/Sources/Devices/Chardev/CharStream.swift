@@ -3,13 +3,18 @@ internal import Synchronization
 
 /// Moves bytes between a client and the connection of the moment; what all backends share.
 ///
-/// Output: `send` appends to a ring on the vCPU's thread and wakes the loop once a batch; the loop writes whatever has gathered.
+/// Output: `send` appends to a ring on the vCPU's thread; the loop writes whatever has gathered. It is woken for a first byte, and not again for those that follow
+/// within `gatherTime`: a guest prints byte by byte, and to wake a thread and write for each costs more than the exit does.
 /// Input: one read an event, never more than the client has room for; without room nothing is watched.
 /// Locking: the state's lock is never held while the client, a closure or the peer is called.
 final class CharStream: Sendable {
     /// Output held for the host.
     static let outputCapacity = 16384
     private static let readSize = 4096
+    /// Nanoseconds.
+    static let gatherTime: UInt64 = 1_000_000
+    /// With so many bytes in the ring the loop is woken all the same.
+    private static let gatherLimit = outputCapacity / 4
     /// What THRE promises a driver with FIFOs.
     private static let burst = 16
     /// Less than this in the time of `patience` counts as nothing: a peer that sips must not hold the guest up any longer than one that is asleep.
@@ -31,12 +36,16 @@ final class CharStream: Sendable {
         /// Nobody will ever read the output of this connection again.
         var outputEnded = false
         var wakePending = false
+        /// A timer will look at the ring: single bytes need not wake the loop.
+        var isGathering = false
         var resumeRequested = false
         var wait = Wait.none
         /// The peer has taken nothing for so long that output is dropped rather than held.
         var isStalled = false
         var stallTimer: EventLoop.TimerID?
         var written: UInt64 = 0
+        /// What `written` was when the timer was last set.
+        var gathered: UInt64 = 0
         var dropped: UInt64 = 0
         /// What the loop calls for the connection, and what it watches: the input, which is also the output of a duplex peer, and an output of its own.
         var callback: EventLoop.Callback?
@@ -112,7 +121,7 @@ final class CharStream: Sendable {
                 return (false, true)
             }
             if !state.ring.append(byte) { state.dropped &+= 1 }
-            let signal = !state.wakePending && !state.outputWatched
+            let signal = !state.wakePending && !state.outputWatched && (!state.isGathering || state.ring.count >= Self.gatherLimit)
             if signal { state.wakePending = true }
             state.wait = .byte
             if mayGoOn(state) {
@@ -219,7 +228,24 @@ final class CharStream: Sendable {
             return resume && state.input == .hungUp
         }
         writeOut()
+        gather()
         if resume { readRest() }
+    }
+
+    /// Leaves the bytes that come next to a timer, as long as it finds some each time.
+    private func gather() {
+        state.withLock { state in
+            guard !state.isGathering, state.written != state.gathered, let loop = state.loop else { return }
+            state.isGathering = true
+            state.gathered = state.written
+            loop.after(nanoseconds: Self.gatherTime) { [weak self] in self?.gathered() }
+        }
+    }
+
+    private func gathered() {
+        state.withLock { $0.isGathering = false }
+        writeOut()
+        gather()
     }
 
     private func ready(_ connection: CharConnection, _ events: EventLoop.Events) {

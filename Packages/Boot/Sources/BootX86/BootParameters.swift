@@ -12,6 +12,7 @@ public struct BootParameters: Equatable, Sendable {
         static let jump = 0x200
         static let magic = 0x202
         static let typeOfLoader = 0x210
+        static let loadAddress = 0x214
         static let ramdiskImage = 0x218
         static let ramdiskSize = 0x21c
         static let commandLine = 0x228

@@ -4,7 +4,7 @@ public import BootCommon
 public struct BzImage: Equatable, Sendable {
     /// Boot protocol, major in the high byte: 0x020f is 2.15.
     public let version: UInt16
-    /// The file's bytes from 0x1f1 to the end of its setup header, for the zero page.
+    /// The file's bytes from 0x1f1 to the end of its setup header, for the zero page, with the load address of `range`.
     public let setupHeader: [UInt8]
     /// Of the protected-mode kernel in the file, in bytes.
     public let payloadOffset: UInt64
@@ -56,7 +56,6 @@ public struct BzImage: Equatable, Sendable {
         guard let header = head.slice(at: headerStart, count: headerEnd - headerStart) else {
             throw .truncated(.bzImage, needed: UInt64(headerEnd), size: size)
         }
-        setupHeader = [UInt8](header)
         guard try field(UInt8.self, at: 0x211) & Self.loadedHigh != 0 else { throw .loadsLow }
         // Before 2.12 nothing in the header tells 64-bit kernels, which have the entry point too, from 32-bit ones.
         if version >= 0x020c, try field(UInt16.self, at: 0x236) & Self.xlfKernel64 == 0 { throw .bzImage32Bit }
@@ -75,7 +74,7 @@ public struct BzImage: Equatable, Sendable {
         initrdAddressMaximum = version >= 0x0203
             ? UInt64(try field(UInt32.self, at: 0x22c)) : X86MemoryLayout.initrdLimit
 
-        let load = UInt64(try field(UInt32.self, at: 0x214))
+        var load = UInt64(try field(UInt32.self, at: BootParameters.Offset.loadAddress))
         guard let payload = GuestRange(start: load, count: payloadSize) else { throw .kernelAddressWraps }
         var end = payload.end
         if version >= 0x020a {
@@ -89,9 +88,18 @@ public struct BzImage: Equatable, Sendable {
             let start = relocatable ? max((load + mask) & ~mask, preferred) : preferred
             guard let runtime = GuestRange(start: start, count: initSize) else { throw .kernelAddressWraps }
             end = max(end, runtime.end)
+            // So it is loaded there at once, which spares the guest a copy and the host the memory in between.
+            if relocatable, start > load, start & mask == 0, start <= UInt64(UInt32.max), let there = GuestRange(start: start, count: payloadSize) {
+                load = start
+                end = max(there.end, runtime.end)
+            }
         }
         guard let range = GuestRange(start: load, end: end) else { throw .kernelAddressWraps }
         self.range = range
+        var setup = ByteImage(count: header.count)
+        setup.store(header, at: 0)
+        setup.store(UInt32(truncatingIfNeeded: load), at: BootParameters.Offset.loadAddress - headerStart)
+        setupHeader = setup.bytes
     }
 
     /// The header of each protocol version reaches at least to the end of the last field that is read here.

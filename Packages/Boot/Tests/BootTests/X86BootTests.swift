@@ -57,7 +57,7 @@ import Testing
         _ = try X86Boot.load(
             fixture.configuration(try fixture.file("kernel", kernel), initrd: try fixture.file("initrd", initrd)),
             into: fixture.space.memory)
-        #expect(try fixture.bytes(at: 0x10_0000, count: 4096) == Array(kernel[1024...]))
+        #expect(try fixture.bytes(at: 0x100_0000, count: 4096) == Array(kernel[1024...]))
         #expect(try fixture.bytes(at: 0x3ff_e000, count: 5000) == initrd)
         #expect(try fixture.bytes(at: 0x2_0000, count: 14) == Array("console=ttyS0".utf8) + [0])
         #expect(try fixture.bytes(at: 0x500, count: 40) == DescriptorTables.long.bytes)
@@ -112,12 +112,12 @@ import Testing
         let kernel = try fixture.file("kernel", SyntheticBzImage().bytes)
         #expect(
             fixture.message(fixture.configuration(kernel))
-                == "kernel '\(kernel)': needs memory 0x100000..0x1100000, but RAM ends at 0x1000000")
+                == "kernel '\(kernel)': needs memory 0x1000000..0x1100000, but RAM ends at 0x1000000")
         let roomy = try Fixture(ram: 18 << 20)
         let initrd = try roomy.file("initrd", [UInt8](repeating: 1, count: 2 << 20))
         #expect(
             roomy.message(roomy.configuration(kernel, initrd: initrd))
-                == "initrd '\(initrd)': its place 0x1000000..0x1200000 overlaps the kernel at 0x100000..0x1100000: "
+                == "initrd '\(initrd)': its place 0x1000000..0x1200000 overlaps the kernel at 0x1000000..0x1100000: "
                 + "give the machine more memory")
         #expect(
             roomy.message(roomy.configuration(kernel, commandLine: String(repeating: "x", count: 3000)))
@@ -130,7 +130,7 @@ import Testing
         _ = fixture.message(fixture.configuration(kernel, initrd: "/nonexistent"))
         _ = fixture.message(fixture.configuration(kernel, commandLine: "a\0b"))
         #expect(try fixture.bytes(at: 0, count: 0x1_0000).allSatisfy { $0 == 0 })
-        #expect(try fixture.bytes(at: 0x10_0000, count: 4096).allSatisfy { $0 == 0 })
+        #expect(try fixture.bytes(at: 0x100_0000, count: 4096).allSatisfy { $0 == 0 })
     }
 
     @Test func memoryThatContradictsTheLayout_isAnError() throws {

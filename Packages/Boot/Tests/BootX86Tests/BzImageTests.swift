@@ -26,10 +26,29 @@ import Testing
         let image = try parse(bytes)
         #expect(image.version == 0x020f)
         #expect(image.payloadOffset == 1024 && image.payloadSize == 4096)
-        #expect(image.entry == 0x10_0200)
+        #expect(image.entry == 0x100_0200)
         #expect(image.commandLineLimit == 2047 && image.initrdAddressMaximum == 0x7fff_ffff)
-        #expect(image.setupHeader == Array(bytes[0x1f1..<SyntheticBzImage.headerEnd]))
-        #expect(image.range == GuestRange(start: 0x10_0000, end: 0x110_0000))
+        var header = bytes
+        header.put(UInt32(0x100_0000), at: 0x214)
+        #expect(image.setupHeader == Array(header[0x1f1..<SyntheticBzImage.headerEnd]))
+        #expect(image.range == GuestRange(start: 0x100_0000, end: 0x110_0000))
+    }
+
+    /// Where it would run anyway; else where its header says.
+    @Test func relocatableKernel_isLoadedAtItsPreferredAddress() throws {
+        func load(_ change: (inout [UInt8]) -> Void) throws -> UInt64 {
+            var bytes = SyntheticBzImage().bytes
+            change(&bytes)
+            let image = try parse(bytes)
+            #expect(image.setupHeader[(0x214 - 0x1f1)...].prefix(4).reversed().reduce(0) { $0 << 8 | UInt64($1) } == image.range.start)
+            return image.range.start
+        }
+        #expect(try load { $0.put(UInt64(0x240_0000), at: 0x258) } == 0x240_0000)
+        #expect(try load { $0[0x234] = 0 } == 0x10_0000, "fixed")
+        #expect(try load { $0.put(UInt16(0x0209), at: 0x206) } == 0x10_0000, "no preference before 2.10")
+        #expect(try load { $0.put(UInt64(0x100_1000), at: 0x258) } == 0x10_0000, "not aligned: it would move itself")
+        #expect(try load { $0.put(UInt64(0x1_0000_0000), at: 0x258) } == 0x10_0000, "above 4 GiB")
+        #expect(try load { $0.put(UInt32(0x180_0000), at: 0x214) } == 0x180_0000, "loads above its preferred address")
     }
 
     @Test func decompressionRange_followsAlignmentAndPreference() throws {

@@ -45,10 +45,10 @@ import Testing
         #expect(page.get(UInt32.self, at: 0x260) == 0x10_0000)
         #expect(page.get(UInt64.self, at: 0x2d0 + 20) == 0x9fc00 && page.get(UInt32.self, at: 0x2d0 + 36) == 2)
         #expect(page.get(UInt32.self, at: 0x2d0 + 3 * 20 + 16) == 3)
-        #expect(plan.entry == .long(rip: 0x10_0200))
+        #expect(plan.entry == .long(rip: 0x100_0200))
         #expect(
             plan.loads == [
-                .init(file: .kernel, fileOffset: 1024, count: 4096, address: 0x10_0000),
+                .init(file: .kernel, fileOffset: 1024, count: 4096, address: 0x100_0000),
                 .init(file: .initrd, fileOffset: 0, count: 5000, address: 0x7ff_e000),
             ])
         #expect(try block(plan, at: 0x2_0000) == Array("quiet".utf8) + [0])
@@ -125,14 +125,14 @@ import Testing
         #expect(message { try plan(kernel, initrd: 128 << 20) } == "134217728 bytes do not fit below 0x8000000")
         #expect(
             message { try plan(kernel, initrd: 0x6f0_0001) }
-                == "its place 0x10ff000..0x7fff001 overlaps the kernel at 0x100000..0x1100000: give the machine more memory")
+                == "its place 0x10ff000..0x7fff001 overlaps the kernel at 0x1000000..0x1100000: give the machine more memory")
         #expect(try plan(kernel, initrd: 0x6f0_0000).initrd?.start == 0x110_0000)
     }
 
     @Test func kernelThatDoesNotFit_isRefused() throws {
         let kernel = try image(SyntheticBzImage().bytes)
         #expect(
-            message { try plan(kernel, ram: 16 << 20) } == "needs memory 0x100000..0x1100000, but RAM ends at 0x1000000")
+            message { try plan(kernel, ram: 16 << 20) } == "needs memory 0x1000000..0x1100000, but RAM ends at 0x1000000")
         #expect(try plan(kernel, ram: 17 << 20).kernel.first?.end == 0x110_0000)
         #expect(
             message { try plan(.flat(size: 1 << 30), ram: 4 << 30) }

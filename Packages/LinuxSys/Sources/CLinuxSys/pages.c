@@ -2,6 +2,7 @@
 #include "clinuxsys.h"
 #include <link.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -43,6 +44,23 @@ void sys_limit_fault_around(void) {
     if (start == 0 || end == 0 || sysconf(_SC_PAGESIZE) > RARE_CODE_PIECE) return;
     start = (start + RARE_CODE_PIECE - 1) & ~(uintptr_t)(RARE_CODE_PIECE - 1);
     for (; start < end && end - start > RARE_CODE_PIECE; start += 2 * RARE_CODE_PIECE) madvise((void *)start, RARE_CODE_PIECE, MADV_RANDOM);
+}
+
+// Below the main thread's stack, whose end only /proc tells, the kernel keeps a megabyte free (stack_guard_gap).
+enum { STACK_DEPTH = 512 << 10, STACK_IN_USE = 1 << 10 };
+
+void sys_release_stack(void) {
+    uintptr_t end = (uintptr_t)__builtin_frame_address(0) - STACK_IN_USE, start = end - STACK_DEPTH;
+    pthread_attr_t attributes;
+    if (getpid() != gettid()) {
+        if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+        void *low;
+        size_t size;
+        pthread_attr_getstack(&attributes, &low, &size);
+        pthread_attr_destroy(&attributes);
+        start = (uintptr_t)low;
+    }
+    if (whole_pages(&start, &end)) madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 static int release_segment(struct dl_phdr_info *info, size_t size, void *first) {

@@ -43,29 +43,26 @@ public enum InheritedDescriptors {
     }
 
     struct Table {
-        private enum Entry { case waiting, taken }
-        private var entries: [Int32: Entry] = [:]
+        /// They are few.
+        private var entries: [(number: Int32, isTaken: Bool)] = []
 
         init(_ numbers: [Int32] = []) {
-            for number in numbers { entries[number] = .waiting }
+            entries = numbers.map { ($0, false) }
         }
 
         mutating func take(_ number: Int32) throws(InheritedDescriptorError) -> Int32 {
             guard number > 2 else { throw number < 0 ? .notOpen(number) : .standardStream(number) }
-            switch entries[number] {
-            case nil: throw .notOpen(number)
-            case .taken: throw .taken(number)
-            case .waiting:
-                entries[number] = .taken
-                return number
-            }
+            guard let index = entries.firstIndex(where: { $0.number == number }) else { throw .notOpen(number) }
+            if entries[index].isTaken { throw .taken(number) }
+            entries[index].isTaken = true
+            return number
         }
 
         mutating func closeUnnamed() {
-            for (number, entry) in entries {
-                guard case .waiting = entry, !sys_is_network_device(number) else { continue }
-                _ = close(number)
-                entries[number] = nil
+            entries.removeAll { entry in
+                guard !entry.isTaken, !sys_is_network_device(entry.number) else { return false }
+                _ = close(entry.number)
+                return true
             }
         }
     }

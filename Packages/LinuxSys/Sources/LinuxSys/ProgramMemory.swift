@@ -13,5 +13,11 @@ public enum ProgramMemory {
     /// Gives back pages that only start-up needed: the program's code and constants (clean copies of the file; those still in use are mapped again on the
     /// next touch, in microseconds) and free heap. The kernel maps 16 pages around each fault, so a burst of work leaves several times what running needs.
     /// When start-up is over, and after later bursts. Any thread.
-    public static func releaseStartupPages() { sys_release_program_pages() }
+    public static func releaseStartupPages() {
+        sys_release_program_pages()
+        sys_release_stack()
+    }
+
+    /// Gives back what the calling thread's stack held below the caller, by a thread that has been deeper than it will be again.
+    public static func releaseStack() { sys_release_stack() }
 }

@@ -93,6 +93,7 @@ public final class VCPU: Sendable {
         var reason: StopReason?
         do throws(HypervisorError) {
             try reset.apply(to: virtualCPU, index: id, topology: topology)
+            ProgramMemory.releaseStack()
             reason = loop(reset)
         } catch {
             reason = .resetFailed(error)

@@ -130,6 +130,8 @@ void sys_prepare_program_memory(void);
 void sys_limit_fault_around(void);
 // Gives back the program's own code and constants that start-up has touched, and free heap pages: see ProgramMemory.
 void sys_release_program_pages(void);
+// The pages of the calling thread's stack below the caller.
+void sys_release_stack(void);
 
 // Guest memory: single accesses that the compiler can neither tear, repeat nor cache.
 static inline uint16_t sys_load_acquire16(const void *address) { return __atomic_load_n((const uint16_t *)address, __ATOMIC_ACQUIRE); }

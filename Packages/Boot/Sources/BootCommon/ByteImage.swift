@@ -28,7 +28,8 @@ package struct LittleEndianBytes {
     }
 }
 
-/// A table under construction. Offsets come from this package's constants, never from a file or a guest.
+/// A table under construction. Offsets come from this package's constants, never from a file or a guest. Little is generic, and no loop: for another module
+/// the compiler makes no version of its own, and each operation of a protocol is some hundred instructions.
 package struct ByteImage {
     package private(set) var bytes: [UInt8]
 
@@ -40,30 +41,28 @@ package struct ByteImage {
     }
 
     package mutating func store<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at offset: Int) {
-        var rest = value
+        var rest = UInt64(truncatingIfNeeded: value)
         for index in 0..<T.bitWidth / 8 {
             bytes[offset + index] = UInt8(truncatingIfNeeded: rest)
             rest >>= 8
         }
     }
 
-    package mutating func store(_ source: some Sequence<UInt8>, at offset: Int) {
-        var position = offset
-        for byte in source {
-            bytes[position] = byte
-            position += 1
-        }
+    package mutating func store(_ source: ArraySlice<UInt8>, at offset: Int) {
+        bytes.replaceSubrange(offset..<offset + source.count, with: source)
     }
 
     package mutating func append<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
-        var rest = value
+        var rest = UInt64(truncatingIfNeeded: value)
         for _ in 0..<T.bitWidth / 8 {
             bytes.append(UInt8(truncatingIfNeeded: rest))
             rest >>= 8
         }
     }
 
-    package mutating func append(_ source: some Sequence<UInt8>) { bytes.append(contentsOf: source) }
+    package mutating func append(_ source: [UInt8]) { bytes += source }
+
+    package mutating func append(_ text: String) { bytes += text.utf8 }
 
     /// Stores at `offset` the byte that makes `range` sum to zero modulo 256.
     package mutating func storeChecksum(at offset: Int, over range: Range<Int>) {

@@ -40,7 +40,7 @@ public struct MPTable: Equatable, Sendable {
     /// Specification section 4.1.
     private static func floatingPointer(to configuration: UInt32) -> [UInt8] {
         var image = ByteImage(count: floatingPointerSize)
-        image.store("_MP_".utf8, at: 0)
+        image.store(UInt32(0x5f50_4d5f), at: 0)  // "_MP_"
         image.store(configuration, at: 4)
         image.store(UInt8(1), at: 8)  // length in units of 16 bytes
         image.store(UInt8(4), at: 9)  // specification 1.4
@@ -54,12 +54,12 @@ public struct MPTable: Equatable, Sendable {
         // Ids with gaps can reach the usual one; the one behind the highest is then free.
         let ioAPIC = ids.contains(cpuCount &+ 1) ? (ids.max() ?? 0) &+ 1 : cpuCount &+ 1
         var image = ByteImage(reserving: headerSize + 20 * ids.count + 8 * 20)
-        image.append("PCMP".utf8)
+        image.append("PCMP")
         image.append(UInt16(0))  // length, below
         image.append(UInt8(4))  // specification 1.4
         image.append(UInt8(0))  // checksum, below
-        image.append("STRATO  ".utf8)
-        image.append("1.0         ".utf8)
+        image.append("STRATO  ")
+        image.append("1.0         ")
         image.append(UInt32(0))  // no OEM table
         image.append(UInt16(0))
         image.append(UInt16(cpuCount) + 1 + 1 + UInt16(isaInterrupts) + 2)
@@ -68,7 +68,7 @@ public struct MPTable: Equatable, Sendable {
 
         for (index, id) in ids.enumerated() { appendProcessor(id, isBootstrap: index == 0, to: &image) }
         image.append([1, 0])  // bus 0
-        image.append("ISA   ".utf8)
+        image.append("ISA   ")
         image.append([2, ioAPIC, ioAPICVersion, 1])  // enabled
         image.append(ioAPICAddress)
         for line in 0..<isaInterrupts {

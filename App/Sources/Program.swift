@@ -89,8 +89,11 @@ enum Program {
             try Trace.scope(.machineStart) { () throws(MachineError) in try machine.start() }
         }
         try isRunning()
-        ProgramMemory.limitFaultAround()
-        ProgramMemory.releaseStartupPages()
+        // Not at once: the vCPUs' threads, for which the guest waits, are starting, and need the same pages and the same lock of the kernel.
+        loop.after(nanoseconds: settling / 10) {
+            ProgramMemory.limitFaultAround()
+            ProgramMemory.releaseStartupPages()
+        }
         loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()
         machine.shutDown()

@@ -66,7 +66,8 @@ import Testing
             try String(contentsOfFile: "/proc/\(program.processID)/task/\($0)/comm", encoding: .utf8)
         }
         #expect(!threads.contains("prealloc\n") && threads.count >= 5, "\(threads)")
-        #expect(facts.residentKiB <= 4096)
+        // What only the start needed goes some milliseconds after it.
+        try until("\(facts.residentKiB) KiB") { facts.residentKiB <= 4096 }
     }
 
     private func nodes(_ first: String, _ second: String) -> [String] {

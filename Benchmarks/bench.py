@@ -67,6 +67,18 @@ class Microvm:
                 '-smp', str(guest.cpus), '-m', str(guest.mib), '-serial', 'stdio', *options]
 
 
+class UsualMicrovm(Microvm):
+    """QEMU's microvm as its documentation shows it (docs/system/i386/microvm.rst, "Running a microvm-based VM"), with the serial port of a PC."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.name = 'QEMU, usual'
+
+    def command(self, guest, *options):
+        return [self.path, '-M', 'microvm', '-enable-kvm', '-cpu', 'host', '-nodefaults', '-no-user-config', '-nographic', '-kernel', guest.kernel,
+                '-append', guest.append, '-smp', str(guest.cpus), '-m', str(guest.mib), '-serial', 'stdio', *options]
+
+
 def monitors():
     """Ours, another build of it (OTHER), and the peer where this host has it."""
     ours = os.environ.get('STRATOVIRT', os.path.join(PROJECT, '.build/release/stratovirt'))

@@ -9,7 +9,8 @@ _Bool _swift_backtrace_isThunkFunction(const char *name) {
     (void)name;
     return 0;
 }
-const char _swift_backtraceSettings[128];
+// Aligned as the runtime reads it, by words: else the aarch64 program does not link.
+_Alignas(16) const char _swift_backtraceSettings[128];
 
 // The arguments as Swift's CommandLine has them, which finds them before main in /proc/self/maps and the stack. See ProcessEnvironment.
 char **_swift_stdlib_getUnsafeArgvArgc(int *count) {

@@ -62,6 +62,17 @@ public final class GuestMemory: Sendable {
         return unsafe ram.pointee.host &+ UInt(truncatingIfNeeded: gpa &- ram.pointee.base)
     }
 
+    /// The piece that holds `gpa`: first and last address, host address of the first, whether it is read-only.
+    func ramPiece(at gpa: UInt64) -> (base: UInt64, last: UInt64, host: UInt, readOnly: Bool)? {
+        let ticket = publisher.gate.enter()
+        defer { publisher.gate.leave(ticket) }
+        let table = unsafe publisher.table
+        guard let index = unsafe table.pointee.ramIndex(at: gpa) else { return nil }
+        // SAFETY: ramIndex returns indices inside ram.
+        let ram = unsafe table.pointee.ram[index]
+        return (ram.base, ram.last, ram.host, ram.readOnly)
+    }
+
     /// The reason why `count` bytes at `gpa` are not one piece of RAM.
     @inline(never)
     private func failure(_ gpa: UInt64, _ count: UInt64) -> GuestMemoryError {

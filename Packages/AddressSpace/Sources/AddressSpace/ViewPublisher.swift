@@ -6,6 +6,8 @@ final class ViewPublisher: @unchecked Sendable {
     /// SAFETY: points into `current` or, for readers inside a section, into a view in `retired`.
     private let published: Atomic<UnsafeMutablePointer<LookupTable>>
     let gate = ReaderGate()
+    /// Counts what was published, from 1 on.
+    let generation = Atomic<UInt64>(1)
 
     // Guarded by Topology.
     private(set) var current: FlatView
@@ -31,6 +33,7 @@ final class ViewPublisher: @unchecked Sendable {
         retired.append(current)
         current = view
         unsafe published.store(view.table, ordering: .sequentiallyConsistent)
+        generation.wrappingAdd(1, ordering: .sequentiallyConsistent)
         freeRetired()
     }
 

@@ -39,7 +39,7 @@ extension SplitQueue {
             throw .badIndirectLength(length)
         }
         do {
-            return RingArea(try memory.hostRange(at: descriptor.address, count: UInt64(length), for: .read))
+            return RingArea(try finder.hostRange(at: descriptor.address, count: UInt64(length), for: .read))
         } catch {
             throw .indirectTableOutsideRAM
         }
@@ -52,7 +52,7 @@ extension SplitQueue {
         let access: GuestMemory.Access = isWritable ? .write : .read
         let range: HostRange
         do throws(GuestMemoryError) {
-            range = try memory.hostRange(at: descriptor.address, count: UInt64(descriptor.length), for: access)
+            range = try finder.hostRange(at: descriptor.address, count: UInt64(descriptor.length), for: access)
         } catch {
             guard case .notContiguous = error else { throw .bufferOutsideRAM }
             return try appendPieces(descriptor, access, to: chain)

@@ -19,6 +19,7 @@ public final class SplitQueue {
     var isAwaited = false
 
     let memory: GuestMemory
+    let finder: HostRangeFinder
     let descriptors: RingArea
     let available: RingArea
     let used: RingArea
@@ -43,6 +44,7 @@ public final class SplitQueue {
         guard let size = UInt16(exactly: wanted), size > 0, size <= maximumSize, size & (size &- 1) == 0 else { throw .badSize(wanted) }
         self.size = size
         self.memory = memory
+        finder = HostRangeFinder(memory)
         maximumChainLength = Int(maximumSize)
         usesEventIndex = features & VirtioFeature.eventIndex != 0
         allowsIndirect = features & VirtioFeature.indirectDescriptors != 0

@@ -161,6 +161,24 @@ import Testing
         }
     }
 
+    /// The kernel is shown no more buffers than packets took lately: what goes beyond them comes by another way.
+    @Test(arguments: [true, false]) func received_packetIsWhole_howeverSmallThoseBeforeItWere(merges: Bool) throws {
+        let wire = try Wire()
+        let guest = try NetGuest([wire])
+        try guest.start(without: merges ? 0 : NetFeature.mergeableBuffers)
+        for (round, large) in [2036, 2037, 3000, 9000, 65553, 4096].enumerated() {
+            for count in [Int](repeating: 60, count: 200) + [large, 60, large] {
+                let size = merges ? 700 : 70000
+                try guest.post(merges ? (count + 12 + 699) / 700 : 1, size: size)
+                let frame = Frame.make(count, seed: UInt8(round))
+                wire.send(frame)
+                guest.run(rounds: 2)
+                let used = try guest.newUsed(0)
+                #expect(try Array(guest.packet(used, size: size).dropFirst(12)) == frame)
+            }
+        }
+    }
+
     @Test func received_packetOfOneBufferWithoutMerging() throws {
         let wire = try Wire()
         let guest = try NetGuest([wire])

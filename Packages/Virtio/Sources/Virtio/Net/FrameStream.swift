@@ -134,7 +134,7 @@ final class FrameReader: @unchecked Sendable {
     }
 
     /// Copies the frame of `length` bytes at the front into a window's first `count` buffers.
-    func copy(_ length: Int, into window: borrowing ReceiveWindow, buffers count: Int) {
+    func copy(_ length: Int, into window: ReceiveWindow, buffers count: Int) {
         guard let memory = unsafe buffer.memory() else { return }
         // SAFETY: `front` has said that the frame is there.
         unsafe window.copy(memory + start + FrameStream.lengthSize, length: length, buffers: count)

@@ -92,8 +92,7 @@ extension NetReceiver {
     }
 
     private func readPacket(_ live: Live, _ tap: TapQueue) -> Bool {
-        let start = live.window.bytes
-        let size = live.window.read(from: tap)
+        let (size, start) = live.window.read(from: tap)
         if size == -Int(EAGAIN) { return false }
         guard size > 0 else {
             isDead = true
@@ -118,6 +117,7 @@ extension NetReceiver {
             }
             return true
         }
+        live.window.unspill(from: start, size: size)
         deliver(live, count, size: size)
         return true
     }

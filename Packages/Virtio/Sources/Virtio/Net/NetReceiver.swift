@@ -23,13 +23,13 @@ final class NetReceiver: @unchecked Sendable {
         /// Keeps guest RAM mapped (the class of Cloud Hypervisor issue 7955).
         let session: VirtioSession
         let chain: DescriptorChain
-        var window: ReceiveWindow
+        let window: ReceiveWindow
         let isMergeable: Bool
         /// Without GUEST_CSUM the header's flags must be 0 (virtio 1.2, section 5.1.6.4.1); Linux taps say DATA_VALID all the same.
         let keepsFlags: Bool
         /// Bytes of buffers that are taken ahead.
         let lookahead: Int
-        /// Size of the packet that waits for more buffers, and the bytes of buffers that there were when it was read. 0: none waits.
+        /// Size of the packet that waits for more buffers, and how many of its bytes are in buffers, not in the spill. 0: none waits.
         var waiting = 0
         var waitingStart = 0
         /// The driver has ruined the queue; it has been told.

@@ -17,7 +17,7 @@ final class NetTransmitter: @unchecked Sendable {
         /// Keeps guest RAM mapped.
         let session: VirtioSession
         let chain: DescriptorChain
-        var packet = TransmitPacket()
+        let packet = TransmitPacket()
         /// Made for the first frame that goes into a stream.
         private(set) lazy var batch = TransmitBatch()
         var isBroken = false
@@ -210,11 +210,11 @@ final class NetTransmitter: @unchecked Sendable {
 
 /// A packet on its way to the tap: a copy of the header, which the driver cannot change any more, and the frame in the driver's buffers.
 @safe
-struct TransmitPacket: ~Copyable {
+final class TransmitPacket {
     /// Pieces of a frame; one of the kernel's limit is for the header.
     static let pieceLimit = Int(CTAP_VECTOR_LIMIT) - 1
 
-    // SAFETY: allocated for the value's life; `count` vectors are initialized, the first with the header, the others by DescriptorChain.fill with guest RAM that it has
+    // SAFETY: allocated for the object's life; `count` vectors are initialized, the first with the header, the others by DescriptorChain.fill with guest RAM that it has
     // checked.
     private let vectors: UnsafeMutablePointer<iovec>
     private let header: UnsafeMutableRawPointer
@@ -231,7 +231,7 @@ struct TransmitPacket: ~Copyable {
     }
 
     /// False for a chain that is no packet, or one that may not be sent.
-    mutating func prepare(_ chain: DescriptorChain, features: UInt64) -> Bool {
+    func prepare(_ chain: DescriptorChain, features: UInt64) -> Bool {
         guard let wanted = NetHeader(of: chain, features: features) else { return false }
         let size = chain.readableBytes
         let skip = UInt64(NetHeader.size)

@@ -6,7 +6,7 @@ internal import Glibc
 ///
 /// All of it is allocated once for a session, below 64 KiB of guest-dependent state; the spill is touched only as far as packets reach into it.
 @safe
-struct ReceiveWindow: ~Copyable {
+final class ReceiveWindow {
     private struct Buffer {
         let head: UInt16
         let vectors: UInt16
@@ -17,7 +17,7 @@ struct ReceiveWindow: ~Copyable {
     static let vectorLimit = Int(CTAP_VECTOR_LIMIT) - 1
     static let spillSize = NetHeader.maximumPacket + 1
 
-    // SAFETY: allocated for the value's life. Vectors in firstVector..<firstVector + vectorCount are initialized and describe guest RAM that DescriptorChain has
+    // SAFETY: allocated for the object's life. Vectors in firstVector..<firstVector + vectorCount are initialized and describe guest RAM that DescriptorChain has
     // checked; the receiver keeps that memory as long as the window. firstVector + vectorCount < vectorCapacity, so that the spill's fits behind.
     private let vectors: UnsafeMutablePointer<iovec>
     private let vectorCapacity = Int(CTAP_VECTOR_LIMIT)
@@ -26,6 +26,8 @@ struct ReceiveWindow: ~Copyable {
     private let spill: UnsafeMutableRawPointer
     private var firstVector = 0
     private var vectorCount = 0
+    /// Bytes that the next packet may have, by what came lately.
+    private var expected = 2048
     private var firstBuffer = 0
     private(set) var bufferCount = 0
     /// Bytes of all buffers.
@@ -52,7 +54,7 @@ struct ReceiveWindow: ~Copyable {
 
     /// Takes the writable part of a chain; false when there is no room for it. Of a chain with more pieces than readv(2) takes only the first ones are used,
     /// when it comes first.
-    mutating func append(_ chain: DescriptorChain) -> Bool {
+    func append(_ chain: DescriptorChain) -> Bool {
         let wanted = chain.segmentCount(.writable, skip: 0, length: chain.writableBytes)
         guard wanted > 0, bufferCount < bufferCapacity else { return false }
         if wanted > Self.vectorLimit { return appendStart(of: chain) }
@@ -65,7 +67,7 @@ struct ReceiveWindow: ~Copyable {
     }
 
     @inline(never)
-    private mutating func appendStart(of chain: DescriptorChain) -> Bool {
+    private func appendStart(of chain: DescriptorChain) -> Bool {
         guard bufferCount == 0 else { return false }
         makeRoom(Self.vectorLimit)
         let length = chain.length(.writable, segments: Self.vectorLimit)
@@ -75,7 +77,7 @@ struct ReceiveWindow: ~Copyable {
         return true
     }
 
-    private mutating func add(_ head: UInt16, vectors: Int, bytes: UInt32) {
+    private func add(_ head: UInt16, vectors: Int, bytes: UInt32) {
         if firstBuffer &+ bufferCount == bufferCapacity {
             // SAFETY: both ranges are inside; bufferCount < bufferCapacity was checked.
             unsafe buffers.update(from: buffers + firstBuffer, count: bufferCount)
@@ -87,7 +89,7 @@ struct ReceiveWindow: ~Copyable {
         self.bytes &+= Int(bytes)
     }
 
-    private mutating func makeRoom(_ wanted: Int) {
+    private func makeRoom(_ wanted: Int) {
         guard firstVector &+ vectorCount &+ wanted >= vectorCapacity else { return }
         // SAFETY: both ranges are inside.
         unsafe vectors.update(from: vectors + firstVector, count: vectorCount)
@@ -96,17 +98,30 @@ struct ReceiveWindow: ~Copyable {
 
     // MARK: A packet
 
-    /// Reads one packet into the buffers, and what does not fit into the spill; its size, or -errno. More than
+    /// Reads one packet into the first buffers, and what does not fit into the spill; its size, or -errno, and how many bytes may be in buffers. More than
     /// `NetHeader.maximumPacket` bytes: it may have been cut off.
-    mutating func read(from tap: TapQueue) -> Int {
-        unsafe (vectors + (firstVector &+ vectorCount)).initialize(to: iovec(iov_base: spill, iov_len: Self.spillSize))
-        // SAFETY: see `vectors`.
-        return unsafe tap.read(vectors + firstVector, vectorCount &+ 1)
+    ///
+    /// The kernel gets as many buffers as a packet took lately: it checks each of them, and where TSO is possible there are dozens for every small packet.
+    func read(from tap: TapQueue) -> (size: Int, start: Int) {
+        let first = unsafe vectors + firstVector
+        var start = 0
+        var count = 0
+        while count < vectorCount, start < expected {
+            start &+= unsafe first[count].iov_len
+            count &+= 1
+        }
+        // SAFETY: see `vectors`; the one that stands where the spill's goes is put back.
+        let kept = unsafe count < vectorCount ? first[count] : iovec()
+        unsafe (first + count).initialize(to: iovec(iov_base: spill, iov_len: Self.spillSize))
+        let size = unsafe tap.read(first, count &+ 1)
+        if count < vectorCount { unsafe first[count] = kept }
+        if size > 0 { expected = max(size, expected &- expected >> 5) }
+        return (size, start)
     }
 
-    /// Copies to the buffers what has gone into the spill when there were `start` bytes of buffers. The packet has `size` bytes and fits now.
-    mutating func unspill(from start: Int, size: Int) {
-        guard size <= bytes, start < size, size &- start <= Self.spillSize else { return }
+    /// Copies to the buffers what has gone into the spill, which is all from byte `start` on. The packet has `size` bytes and fits.
+    func unspill(from start: Int, size: Int) {
+        guard size > start, size <= bytes, size &- start <= Self.spillSize else { return }
         var done = 0
         unsafe forEachPiece(at: start, count: size &- start) { target, count in
             // SAFETY: pieces are parts of the buffers, and add up to at most the spill's size.
@@ -115,7 +130,7 @@ struct ReceiveWindow: ~Copyable {
         }
     }
 
-    /// The start of the frame of a packet of `size` bytes that was read when there were `start` bytes of buffers. Fetched once: the driver may be writing there.
+    /// The start of the frame of a packet of `size` bytes, of which `start` may be in buffers. Fetched once: the driver may be writing there.
     func frameHead(size: Int, start: Int) -> FrameHead {
         var words: (UInt64, UInt64) = (0, 0)
         let wanted = min(FrameHead.size, max(0, size &- NetHeader.size))
@@ -172,7 +187,7 @@ struct ReceiveWindow: ~Copyable {
     }
 
     /// Gives the packet's buffers to the driver.
-    mutating func pushFirst(_ count: Int, size: Int, to queue: SplitQueue) {
+    func pushFirst(_ count: Int, size: Int, to queue: SplitQueue) {
         var left = size
         for _ in 0..<min(count, bufferCount) {
             let buffer = unsafe buffers[firstBuffer]

@@ -48,12 +48,10 @@ public final class EventLoop: Sendable {
         let isAlwaysReady: Bool
         let callback: Callback
     }
-    private final class Timer: Sendable {
+    private struct Timer: Sendable {
         let id: TimerID
         let deadline: UInt64
-        let handler: @Sendable () -> Void
-
-        init(_ id: TimerID, deadline: UInt64, _ handler: @escaping @Sendable () -> Void) { (self.id, self.deadline, self.handler) = (id, deadline, handler) }
+        let callback: Callback
     }
     private struct State: Sendable {
         var watches: [Int32: Watch] = [:]
@@ -159,11 +157,17 @@ public final class EventLoop: Sendable {
     /// Runs `handler` once, not before `nanoseconds` have passed (CLOCK_MONOTONIC).
     @discardableResult
     public func after(nanoseconds: UInt64, _ handler: @escaping @Sendable () -> Void) -> TimerID {
+        after(nanoseconds: nanoseconds, calling: Callback { _ in handler() })
+    }
+
+    /// As `after`, without events; takes no memory.
+    @discardableResult
+    public func after(nanoseconds: UInt64, calling callback: Callback) -> TimerID {
         let (deadline, overflow) = Clock.monotonicNanoseconds().addingReportingOverflow(nanoseconds)
         let id = state.withLock { state in
             state.nextTimer &+= 1
             let id = TimerID(number: state.nextTimer)
-            state.timers.append(Timer(id, deadline: overflow ? .max : deadline, handler))
+            state.timers.append(Timer(id: id, deadline: overflow ? .max : deadline, callback: callback))
             return id
         }
         wake.signal()
@@ -276,7 +280,7 @@ public final class EventLoop: Sendable {
 
     private func runTimers() {
         let now = Clock.monotonicNanoseconds()
-        while let timer = takeTimer(dueAt: now) { timer.handler() }
+        while let timer = takeTimer(dueAt: now) { timer.callback.call([]) }
     }
 
     /// The first of those that are due.

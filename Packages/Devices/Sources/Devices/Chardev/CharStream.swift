@@ -38,6 +38,8 @@ final class CharStream: Sendable {
         var wakePending = false
         /// A timer will look at the ring: single bytes need not wake the loop.
         var isGathering = false
+        /// What that timer calls.
+        var gatherer: EventLoop.Callback?
         var resumeRequested = false
         var wait = Wait.none
         /// The peer has taken nothing for so long that output is dropped rather than held.
@@ -81,6 +83,7 @@ final class CharStream: Sendable {
             guard state.loop == nil else { return false }
             state.loop = loop
             state.client = client
+            state.gatherer = EventLoop.Callback { [weak self] _ in self?.gathered() }
             return true
         }
         guard isFirst else { throw .alreadyStarted }
@@ -235,10 +238,10 @@ final class CharStream: Sendable {
     /// Leaves the bytes that come next to a timer, as long as it finds some each time.
     private func gather() {
         state.withLock { state in
-            guard !state.isGathering, state.written != state.gathered, let loop = state.loop else { return }
+            guard !state.isGathering, state.written != state.gathered, let loop = state.loop, let gatherer = state.gatherer else { return }
             state.isGathering = true
             state.gathered = state.written
-            loop.after(nanoseconds: Self.gatherTime) { [weak self] in self?.gathered() }
+            loop.after(nanoseconds: Self.gatherTime, calling: gatherer)
         }
     }
 

@@ -19,6 +19,7 @@ extension MicroVM {
         try platform.realizeFixedDevices { [weak self] reason in self?.guestRequestedEnd(reason) }
         try realizeDevices()
         let reset = try Trace.scope(.bootLoad, config.boot.kernel) { () throws(MachineError) in try platform.loadGuest(topology: topology) }
+        preferHugePages()
         for vcpu in vcpus { vcpu.prepare(reset) }
     }
 
@@ -35,6 +36,13 @@ extension MicroVM {
                 }
             }
         }
+    }
+
+    /// After the guest was loaded: one that does little touches no more than what has small pages by now. Not where a balloon takes single pages out, which the
+    /// kernel would bring back to make huge ones.
+    private func preferHugePages() {
+        let hasBalloon = config.devices.contains { if case .virtioBalloon = $0 { true } else { false } }
+        if !hasBalloon { memory.memory.preferHugePages() }
     }
 
     private func realizeVCPUs(_ topology: CPUTopology) throws(MachineError) {

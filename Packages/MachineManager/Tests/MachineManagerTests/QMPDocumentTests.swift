@@ -87,7 +87,7 @@ import Testing
         #expect(text.contains("last \(QMPConnection.eventLimit) events are kept"))
         #expect(text.contains("at most \(JSONLimits().length >> 10) KiB long and \(JSONLimits().depth) levels deep"))
         #expect(text.contains("at most \(OptionLimit.text) bytes long, paths \(OptionLimit.path)"))
-        #expect(text.contains("A microVM has \(MachineSlots.block) slots for disks and \(MachineSlots.net) for network interfaces"))
+        #expect(text.contains("A microVM with QMP has \(MachineSlots.block) slots for disks and \(MachineSlots.net) for network interfaces"))
     }
 
     /// The sessions on the page are JSON, and what the client sends is answered as the page says.

@@ -23,12 +23,14 @@ public final class HostRangeFinder {
     /// `count` bytes in one contiguous piece; as good, and as long, as what `GuestMemory.hostRange` gives.
     public func hostRange(at gpa: UInt64, count: UInt64, for access: GuestMemory.Access = .write) throws(GuestMemoryError) -> HostRange {
         // A view that is published meanwhile comes too late for this lookup, as it does for one in the view itself.
-        if publisher.generation.load(ordering: .acquiring) == generation, gpa >= base, gpa <= last, count &- 1 <= last &- gpa, count > 0,
-            access == .read || !isReadOnly
-        {
-            return HostRange(address: host &+ UInt(truncatingIfNeeded: gpa &- base), count: Int(truncatingIfNeeded: count))
-        }
+        if publisher.generation.load(ordering: .acquiring) == generation, let range = remembered(gpa, count, access) { return range }
         return try find(gpa, count, access)
+    }
+
+    @inline(__always)
+    private func remembered(_ gpa: UInt64, _ count: UInt64, _ access: GuestMemory.Access) -> HostRange? {
+        guard gpa >= base, gpa <= last, count &- 1 <= last &- gpa, count > 0, access == .read || !isReadOnly else { return nil }
+        return HostRange(address: host &+ UInt(truncatingIfNeeded: gpa &- base), count: Int(truncatingIfNeeded: count))
     }
 
     /// What is wrong with a range that is not found is the memory's to say.
@@ -42,6 +44,7 @@ public final class HostRangeFinder {
             last = ram.last
             host = ram.host
             isReadOnly = ram.readOnly
+            if let range = remembered(gpa, count, access) { return range }
         }
         return try memory.hostRange(at: gpa, count: count, for: access)
     }

@@ -18,12 +18,15 @@ import Testing
 
     private func dropped(_ guest: NetGuest) -> UInt64 { guest.device { $0.pairs[0].receiver.droppedPackets.load(ordering: .relaxed) } }
 
-    /// The loop has nothing to do.
+    /// The loop has nothing to do. One timer may be due meanwhile, of the link's rest after a connection has ended: not two.
     private func expectRest(_ loop: EventLoop, sourceLocation: SourceLocation = #_sourceLocation) {
         for _ in 0..<20 { loop.runOnce(timeoutMilliseconds: 0) }
-        let start = Clock.monotonicNanoseconds()
-        loop.runOnce(timeoutMilliseconds: 50)
-        #expect(Clock.monotonicNanoseconds() - start > 30_000_000, sourceLocation: sourceLocation)
+        let isAtRest = (0..<2).contains { _ in
+            let start = Clock.monotonicNanoseconds()
+            loop.runOnce(timeoutMilliseconds: 50)
+            return Clock.monotonicNanoseconds() - start > 30_000_000
+        }
+        #expect(isAtRest, sourceLocation: sourceLocation)
     }
 
     // MARK: 10. Lengths

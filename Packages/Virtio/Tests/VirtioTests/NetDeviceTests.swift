@@ -194,6 +194,19 @@ import Testing
         #expect(try guest.bytes(NetGuest.data, frame.count) == frame)
     }
 
+    /// A driver that is shown nothing before its ring is empty cannot fill it meanwhile.
+    @Test(arguments: Wire.Kind.allCases) func received_packetsAreShownInQuartersOfTheRing(kind: Wire.Kind) throws {
+        let wire = try Wire(kind)
+        let guest = try NetGuest([wire])
+        try guest.start(without: VirtioFeature.eventIndex, ringSize: 16)
+        try guest.post(16)
+        for index in 0..<12 { wire.send(Frame.make(60, seed: UInt8(index))) }
+        let before = guest.line.pulses
+        guest.run()
+        #expect(try guest.newUsed(0).count == 12)
+        #expect(guest.line.pulses - before == 3)
+    }
+
     @Test func received_flagsAreZeroWithoutGuestChecksum() throws {
         let wire = try Wire()
         let guest = try NetGuest([wire])

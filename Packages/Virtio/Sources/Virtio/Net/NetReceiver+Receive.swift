@@ -57,6 +57,8 @@ extension NetReceiver {
             }
             if live.waiting > 0 || live.window.isEmpty { continue }
             guard readPacket(live, port) else { return false }
+            // Long packets use up a ring in one turn: a driver that is shown them only then leaves us without buffers while it works, and we it without packets.
+            if live.queue.unpublishedCount >= live.queue.size / 4 { publish(live) }
         }
         return false
     }

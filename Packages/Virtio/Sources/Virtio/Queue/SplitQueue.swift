@@ -127,6 +127,9 @@ public final class SplitQueue {
         counters.bytesToGuest.add(UInt64(written))
     }
 
+    /// Chains that were given back and not yet shown to the driver.
+    var unpublishedCount: UInt16 { nextUsed &- publishedUsed }
+
     /// Shows the driver what was pushed; true when it wants an interrupt for it (virtio 1.2, section 2.7.7.2).
     public func publish() -> Bool {
         let old = publishedUsed

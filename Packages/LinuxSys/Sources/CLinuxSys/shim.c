@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,7 @@ long sys_epoll_ctl(int epfd, int operation, int fd, uint32_t events, uint64_t da
 }
 
 long sys_epoll_wait(int epfd, struct epoll_event *events, int capacity, int timeout) { return SYS_RESULT(epoll_wait(epfd, events, capacity, timeout)); }
+void sys_yield(void) { sched_yield(); }
 static long sys_unix_address(struct sockaddr_un *address, const char *path) {
     size_t length = strlen(path);
     memset(address, 0, sizeof *address);

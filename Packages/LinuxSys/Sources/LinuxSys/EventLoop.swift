@@ -62,8 +62,7 @@ public final class EventLoop: Sendable {
         var isStopped = false
         var hasAlwaysReady = false
         var pollers: [any EventPoller] = []
-        /// How long the loop looks before it waits; nanoseconds.
-        var lookTime: UInt64 = 0
+        var lookTime = LookTime()
         var rounds: UInt32 = 0
 
         mutating func findAlwaysReady() { hasAlwaysReady = watches.contains { $0.value.isAlwaysReady && !$0.value.events.isEmpty } }
@@ -72,7 +71,8 @@ public final class EventLoop: Sendable {
     private static let wakeData = UInt64.max
     /// After so many rounds that found something by looking the descriptors have their turn, and with them those who have no poller.
     private static let roundsWithoutWait: UInt32 = 16
-    private static let firstLookTime: UInt64 = 4000
+    /// Who answers within this time has a CPU; nanoseconds.
+    private static let timeBeforeYield: UInt64 = 2000
     private let epoll: OwnedFD
     private let wake: EventFD
     private let state = Mutex(State())
@@ -196,7 +196,7 @@ public final class EventLoop: Sendable {
         let hasAlwaysReady: Bool
         let hasTimers: Bool
         let pollers: [any EventPoller]
-        let lookTime: UInt64
+        let lookTime: LookTime
         let isTurnOfOthers: Bool
     }
 
@@ -227,13 +227,22 @@ public final class EventLoop: Sendable {
         runPosted()
     }
 
-    /// Asks the pollers until one of them has done something or the time is up.
+    /// Asks the pollers until one of them has done something or the time is up. After a moment whoever waits for this CPU may have it between two looks: it
+    /// may be the one who does what the loop is looking for, as io_uring's workers do.
     private func look(_ round: borrowing Round, since began: UInt64) -> Bool {
-        var hasFound = false
-        repeat {
+        var looked: UInt64 = 0
+        while true {
+            var hasFound = false
             for poller in round.pollers where poller.poll() { hasFound = true }
-        } while !hasFound && round.lookTime > 0 && round.timeout != 0 && Clock.monotonicNanoseconds() &- began < round.lookTime
-        return hasFound
+            if hasFound {
+                if looked > LookTime.moment, round.lookTime.failures > 0 { state.withLock { $0.lookTime.found() } }
+                return true
+            }
+            guard round.lookTime.nanoseconds > 0, round.timeout != 0 else { return false }
+            looked = Clock.monotonicNanoseconds() &- began
+            if looked >= round.lookTime.nanoseconds { return false }
+            if looked >= Self.timeBeforeYield { sys_yield() }
+        }
     }
 
     /// `began`: when the loop, which looks, had nothing to do any more; the next look is as long as is worth while.
@@ -242,7 +251,10 @@ public final class EventLoop: Sendable {
         unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: capacity) { events in
             // SAFETY: the kernel fills at most `capacity` entries, and only those it counts are read.
             let count = unsafe sys_epoll_wait(epoll.raw, events.baseAddress, Int32(capacity), round.timeout)
-            if let began { adapt(round.lookTime, waited: Clock.monotonicNanoseconds() &- began) }
+            if let began {
+                let waited = Clock.monotonicNanoseconds() &- began
+                state.withLock { $0.lookTime.waited(waited, longest: longestLook) }
+            }
             var index = 0
             while index < count {
                 guard let event = unsafe events.baseAddress.map({ unsafe $0 + index }) else { break }
@@ -255,13 +267,6 @@ public final class EventLoop: Sendable {
                 }
             }
         }
-    }
-
-    private func adapt(_ lookTime: UInt64, waited: UInt64) {
-        let next = if waited > longestLook { UInt64(0) } else if waited <= lookTime { lookTime } else {
-            min(longestLook, lookTime == 0 ? Self.firstLookTime : lookTime &* 2)
-        }
-        if next != lookTime { state.withLock { $0.lookTime = next } }
     }
 
     private func deliver(_ events: Events, descriptor: Int32, generation: UInt32) {

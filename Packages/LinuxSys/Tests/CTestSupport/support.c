@@ -1,4 +1,6 @@
+#define _GNU_SOURCE
 #include "ctestsupport.h"
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,4 +18,13 @@ int test_signal_of_overflow(void (*body)(void)) {
     }
     int status = 0;
     return child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+int test_current_cpu(void) { return sched_getcpu(); }
+
+int test_stay_on_cpu(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    return sched_setaffinity(0, sizeof set, &set);
 }

@@ -1,3 +1,4 @@
+import CTestSupport
 import Glibc
 import LinuxSys
 import Testing
@@ -177,6 +178,36 @@ import Testing
             _ = polls(milliseconds: 1)
         }
         #expect(polls(milliseconds: 100) > 1)
+    }
+
+    @Test func loopThatLooks_leavesItsCPUToWhomItLooksFor() throws {
+        let loop = try EventLoop(longestLook: 200_000_000)
+        let poller = Poller(), isOver = WaitWord()
+        loop.add(poller)
+        let cpu = test_current_cpu()
+        let thread = try OSThread.start(name: "loop") {
+            #expect(test_stay_on_cpu(cpu) == 0)
+            // Looks that bring nothing and waits that are short: now it looks for 60 ms and more.
+            for _ in 0..<16 {
+                poller.comesWhileArming.store(1)
+                loop.runOnce(timeoutMilliseconds: Self.never)
+            }
+            let before = poller.polls.value
+            for _ in 0..<50 { loop.runOnce(timeoutMilliseconds: 1000) }
+            // Some for each; without leaving the CPU as many as fit between two decisions of the scheduler, which are thousands.
+            #expect(poller.polls.value - before < 20_000)
+            #expect(poller.arms.value < 20)
+            isOver.store(1)
+        }
+        let worker = try OSThread.start(name: "worker") {
+            #expect(test_stay_on_cpu(cpu) == 0)
+            while isOver.value == 0 {
+                if poller.arms.value >= 16, poller.work.value == 0 { poller.work.store(1) }
+                sched_yield()
+            }
+        }
+        thread.join()
+        worker.join()
     }
 
     @Test func loopThatDoesNotLook_asksNobody() throws {

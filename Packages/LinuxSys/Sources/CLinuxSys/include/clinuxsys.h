@@ -55,6 +55,8 @@ long sys_eventfd(void);
 long sys_epoll_create(void);
 long sys_epoll_ctl(int epfd, int operation, int fd, uint32_t events, uint64_t data);
 long sys_epoll_wait(int epfd, struct epoll_event *events, int capacity, int timeout);
+// Whoever waits for this CPU may have it (sched_yield(2), which cannot fail).
+void sys_yield(void);
 static inline uint64_t sys_epoll_data(const struct epoll_event *event) { return event->data.u64; }
 
 // Sockets. Every descriptor is close-on-exec and non-blocking.

@@ -3,3 +3,6 @@
 int test_signal_of_overflow(void (*body)(void));
 // Overflows the calling thread's stack.
 int test_overflow(int depth);
+// The CPU that the calling thread runs on, and -1 where that cannot be told; the other keeps it on that CPU, and returns 0 when it does.
+int test_current_cpu(void);
+int test_stay_on_cpu(int cpu);

@@ -180,12 +180,11 @@ class Machine:
         self.separate()
 
     def separate(self):
-        """Keeps the vCPUs on this host's last CPU and everything else away from it, for guests that poll: else the scheduler may let whom they wait
-        for wait for them."""
-        cpus = sorted(os.sched_getaffinity(0))
+        """Keeps the vCPUs on a CPU of their own, for guests that poll: else the scheduler may let whom they wait for wait for them."""
+        guests, others = shares()
         for thread, name in [*self.threads(), *((worker, 'vhost') for worker in self.workers)]:
             with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, cpus[-1:] if name.startswith('CPU ') else cpus[:-1] or cpus)
+                os.sched_setaffinity(thread, guests if name.startswith('CPU ') else others)
 
     def end(self, signal=15):
         """Ends the process and returns its resource usage (wait4)."""
@@ -200,6 +199,22 @@ class Machine:
         self.errors.seek(0)
         told = (self.pending + self.errors.read()).decode(errors='replace').strip()
         return f': {told[-2000:]}\n  {" ".join(self.command)}' if told else f'\n  {" ".join(self.command)}'
+
+
+def shares():
+    """The CPU for guests that poll, and those for everything else. The guests' is the one that devices have interrupted least: where a device interrupts, the
+    kernel's own threads go on with what it has done (direct writes to a disk end so), and wait for a guest that never rests."""
+    cpus = sorted(os.sched_getaffinity(0))
+    counts = dict.fromkeys(cpus, 0)
+    heads, *lines = read('/proc/interrupts').splitlines()
+    for line in lines:
+        name, *cells = line.split()
+        if name[:-1].isdigit():
+            for head, cell in zip(heads.split(), cells):
+                if int(head[len('CPU'):]) in counts:
+                    counts[int(head[len('CPU'):])] += int(cell)
+    quietest = min(cpus, key=counts.get)
+    return {quietest}, set(cpus) - {quietest} or set(cpus)
 
 
 def read(path):
@@ -244,12 +259,16 @@ class Spread:
     def __init__(self, values):
         if not values:
             raise Failure('nothing was measured')
-        self.values = sorted(values)
-        self.min, self.max, self.median = self.values[0], self.values[-1], statistics.median(values)
-        self.q1, _, self.q3 = statistics.quantiles(values, n=4, method='inclusive') if len(values) > 1 else self.values * 3
+        self.values = values  # in the order of the runs
+        self.min, self.max, self.median = min(values), max(values), statistics.median(values)
+        self.q1, _, self.q3 = statistics.quantiles(values, n=4, method='inclusive') if len(values) > 1 else values * 3
 
     def json(self):
         return {'min': self.min, 'q1': self.q1, 'median': self.median, 'q3': self.q3, 'max': self.max, 'runs': len(self.values)}
+
+    def over(self, other):
+        """The ratios of runs made in the same turn, when the host was most alike."""
+        return Spread([mine / theirs for mine, theirs in zip(self.values, other.values)])
 
     def text(self, form='{:.0f}'):
         """The median, and where half of the values lie."""

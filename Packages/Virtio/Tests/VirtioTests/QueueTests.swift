@@ -56,6 +56,10 @@ import Testing
         try guest.offer(0)
         #expect(try queue.pop(into: chain))
         #expect(chain.writableBytes == 4096)
+        // Of more segments than a chain has room for at first.
+        let pattern = (0..<4096).map { UInt8(truncatingIfNeeded: $0 / 16 ^ $0) }
+        #expect(chain.writePrefix(pattern))
+        #expect(try guest.bytes(0x20000, 4096) == pattern)
     }
 
     @Test func buffers_ofNoBytes_areSkipped() throws {

@@ -338,7 +338,6 @@ final class CharStream: Sendable {
             guard let connection = state.withLock({ $0.connection }) else { return blocked(false) }
             // The loop's thread alone comes here, or who stops the stream after it: nobody waits for this lock.
             let result = outputBuffer.withLock { chunk -> Result<Int, Errno> in
-                chunk.reserveCapacity(connection.largestWrite)
                 state.withLock { $0.ring.copyFirst(connection.largestWrite, into: &chunk) }
                 guard !chunk.isEmpty else { return .success(0) }
                 do throws(Errno) { return .success(try connection.write(chunk)) } catch { return .failure(error) }

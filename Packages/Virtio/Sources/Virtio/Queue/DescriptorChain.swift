@@ -3,7 +3,8 @@ internal import Glibc
 internal import Synchronization
 
 /// A buffer as one chain describes it, in host addresses: first the part that the device reads, then the part that it writes
-/// (virtio 1.2, section 2.7.4.2). Made once and filled again by each `SplitQueue.pop`: nothing is allocated per request.
+/// (virtio 1.2, section 2.7.4.2). Made once and filled again by each `SplitQueue.pop`: nothing is allocated per request, only when a chain is longer
+/// than all before it.
 @safe
 public final class DescriptorChain {
     struct Segment {
@@ -15,9 +16,13 @@ public final class DescriptorChain {
     /// Which of the two parts.
     public enum Part: Sendable { case readable, writable }
 
-    // SAFETY: allocated for the object's life; indices are below `count`, which never exceeds `capacity`.
-    private let segments: UnsafeMutablePointer<Segment>
-    private let capacity: Int
+    /// Most chains are this short, and most queues of most machines are never used.
+    private static let usualLength = 8
+
+    // SAFETY: has room for `capacity` segments until the object ends or it grows; indices are below `count`, which never exceeds that.
+    private var segments: UnsafeMutablePointer<Segment>
+    private var capacity: Int
+    private let maximumLength: Int
     private var count = 0
     /// Segments of the readable part, all before the others.
     private var readableCount = 0
@@ -35,7 +40,8 @@ public final class DescriptorChain {
 
     /// For queues whose `maximumChainLength` is at most `maximumLength`.
     public init(maximumLength: Int) {
-        capacity = max(maximumLength, 1)
+        self.maximumLength = max(maximumLength, 1)
+        capacity = min(self.maximumLength, Self.usualLength)
         unsafe segments = .allocate(capacity: capacity)
     }
 
@@ -59,7 +65,7 @@ public final class DescriptorChain {
     }
 
     func append(_ range: HostRange) throws(QueueFault) {
-        guard count < capacity else { throw .chainTooLong }
+        if count == capacity { try grow() }
         // Overlapping descriptors may add up to far more than there is memory (the class of Firecracker PR 5762).
         guard readableBytes &+ writableBytes &+ UInt64(range.count) < 1 << 32 else { throw .chainTooLarge }
         unsafe (segments + count).initialize(to: Segment(address: range.address, count: range.count))
@@ -70,6 +76,17 @@ public final class DescriptorChain {
             readableCount = count
             ownReadableBytes &+= UInt64(range.count)
         }
+    }
+
+    private func grow() throws(QueueFault) {
+        guard capacity < maximumLength else { throw .chainTooLong }
+        let larger = min(maximumLength, 4 &* capacity)
+        let room = UnsafeMutablePointer<Segment>.allocate(capacity: larger)
+        // SAFETY: room for more than the `count` segments that are moved, which all are initialized.
+        unsafe room.moveInitialize(from: segments, count: count)
+        unsafe segments.deallocate()
+        unsafe segments = room
+        capacity = larger
     }
 
     // MARK: Using

@@ -1,4 +1,7 @@
 /// Reads little-endian fields out of bytes that may be hostile: every read is bounds-checked and answers nil outside.
+///
+/// Here and in `ByteImage` nothing is generic: of a generic function the compiler makes no version for another module. Then each operation of a protocol is
+/// some hundred instructions, and the first one of each type makes a table of all that the type can do.
 package struct LittleEndianBytes {
     private let bytes: [UInt8]
 
@@ -6,13 +9,16 @@ package struct LittleEndianBytes {
 
     package var count: Int { bytes.count }
 
-    package func load<T: FixedWidthInteger & UnsignedInteger>(_: T.Type, at offset: Int) -> T? {
-        let size = T.bitWidth / 8
+    package func load(_: UInt8.Type, at offset: Int) -> UInt8? { load(bytes: 1, at: offset).map { UInt8(truncatingIfNeeded: $0) } }
+    package func load(_: UInt16.Type, at offset: Int) -> UInt16? { load(bytes: 2, at: offset).map { UInt16(truncatingIfNeeded: $0) } }
+    package func load(_: UInt32.Type, at offset: Int) -> UInt32? { load(bytes: 4, at: offset).map { UInt32(truncatingIfNeeded: $0) } }
+    package func load(_: UInt64.Type, at offset: Int) -> UInt64? { load(bytes: 8, at: offset) }
+
+    /// An integer of `size` bytes, at most 8.
+    package func load(bytes size: Int, at offset: Int) -> UInt64? {
         guard offset >= 0, size <= bytes.count, offset <= bytes.count - size else { return nil }
-        var value: T = 0
-        for index in stride(from: size - 1, through: 0, by: -1) {
-            value = value << 8 | T(truncatingIfNeeded: bytes[offset + index])
-        }
+        var value: UInt64 = 0
+        for index in stride(from: size - 1, through: 0, by: -1) { value = value << 8 | UInt64(bytes[offset + index]) }
         return value
     }
 
@@ -28,8 +34,7 @@ package struct LittleEndianBytes {
     }
 }
 
-/// A table under construction. Offsets come from this package's constants, never from a file or a guest. Little is generic, and no loop: for another module
-/// the compiler makes no version of its own, and each operation of a protocol is some hundred instructions.
+/// A table under construction. Offsets come from this package's constants, never from a file or a guest.
 package struct ByteImage {
     package private(set) var bytes: [UInt8]
 
@@ -40,9 +45,14 @@ package struct ByteImage {
         bytes.reserveCapacity(count)
     }
 
-    package mutating func store<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at offset: Int) {
-        var rest = UInt64(truncatingIfNeeded: value)
-        for index in 0..<T.bitWidth / 8 {
+    package mutating func store(_ value: UInt8, at offset: Int) { store(UInt64(value), bytes: 1, at: offset) }
+    package mutating func store(_ value: UInt16, at offset: Int) { store(UInt64(value), bytes: 2, at: offset) }
+    package mutating func store(_ value: UInt32, at offset: Int) { store(UInt64(value), bytes: 4, at: offset) }
+    package mutating func store(_ value: UInt64, at offset: Int) { store(value, bytes: 8, at: offset) }
+
+    private mutating func store(_ value: UInt64, bytes size: Int, at offset: Int) {
+        var rest = value
+        for index in 0..<size {
             bytes[offset + index] = UInt8(truncatingIfNeeded: rest)
             rest >>= 8
         }
@@ -52,9 +62,14 @@ package struct ByteImage {
         bytes.replaceSubrange(offset..<offset + source.count, with: source)
     }
 
-    package mutating func append<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
-        var rest = UInt64(truncatingIfNeeded: value)
-        for _ in 0..<T.bitWidth / 8 {
+    package mutating func append(_ value: UInt8) { append(UInt64(value), bytes: 1) }
+    package mutating func append(_ value: UInt16) { append(UInt64(value), bytes: 2) }
+    package mutating func append(_ value: UInt32) { append(UInt64(value), bytes: 4) }
+    package mutating func append(_ value: UInt64) { append(value, bytes: 8) }
+
+    private mutating func append(_ value: UInt64, bytes size: Int) {
+        var rest = value
+        for _ in 0..<size {
             bytes.append(UInt8(truncatingIfNeeded: rest))
             rest >>= 8
         }

@@ -36,10 +36,10 @@ public struct BzImage: Equatable, Sendable {
         func field<T: FixedWidthInteger & UnsignedInteger>(
             _: T.Type, at offset: Int
         ) throws(KernelImageError) -> T {
-            guard let value = head.load(T.self, at: offset) else {
+            guard let value = head.load(bytes: T.bitWidth / 8, at: offset) else {
                 throw .truncated(.bzImage, needed: UInt64(offset + T.bitWidth / 8), size: size)
             }
-            return value
+            return T(truncatingIfNeeded: value)
         }
         guard try field(UInt16.self, at: BootParameters.Offset.bootFlag) == BootParameters.bootFlag else {
             throw .setupHeaderWithoutBootFlag

@@ -38,7 +38,7 @@ extension ACPITables {
 
     /// _HID LNRO0005 is what Linux's virtio_mmio matches; _CCA says that its DMA is coherent (section 6.2.17).
     private static func virtio(_ index: Int, _ device: ACPIConfiguration.VirtioMMIODevice) -> [UInt8] {
-        let digits = String(index & 0xFFF, radix: 16, uppercase: true)
+        let digits = hexDigits(UInt64(index & 0xFFF), uppercase: true)
         let name = "V" + String(repeating: "0", count: 3 - digits.utf8.count) + digits
         return AML.device(
             name,

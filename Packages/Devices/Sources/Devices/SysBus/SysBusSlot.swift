@@ -17,7 +17,7 @@ public struct SysBusSlot: Sendable {
     /// For the kernel command line on x86_64 (Linux, Documentation/admin-guide/kernel-parameters.txt, virtio_mmio.device). Nil when the interrupt is not an ISA one: the word
     /// names a Linux interrupt number, which without ACPI is known to be the GSI only for those.
     public var virtioMMIOCommandLineWord: String? {
-        gsi > 15 ? nil : "virtio_mmio.device=\(size)@0x\(String(base, radix: 16)):\(gsi)"
+        gsi > 15 ? nil : "virtio_mmio.device=\(size)@0x\(hexDigits(base)):\(gsi)"
     }
 
     /// For the DSDT on x86_64; a device tree has `FDTBuilder.virtioMMIO`.

@@ -17,11 +17,13 @@ extension X86Platform {
         }
         let apicIDs = (0..<topology.cpus).map { topology.apicID(of: $0) }
         try writeACPITables(apicIDs: apicIDs, nodes: nodes(apicIDs), slots: slots, hasSerial: config.serial != nil)
-        let words = [config.boot.kernelArguments] + slots.compactMap(\.virtioMMIOCommandLineWord)
+        // Not `joined(separator:)`, as in `VmConfigBuilder.finish`.
+        let commandLine = slots.compactMap(\.virtioMMIOCommandLineWord).reduce(into: config.boot.kernelArguments) { text, word in
+            text += text.isEmpty ? word : " " + word
+        }
         let boot = X86BootConfiguration(
             kernelPath: config.boot.kernel, initrdPath: config.boot.initrd,
-            commandLine: words.filter { !$0.isEmpty }.joined(separator: " "), layout: layout, apicIDs: apicIDs,
-            rsdp: X86MemoryLayout.acpi)
+            commandLine: commandLine, layout: layout, apicIDs: apicIDs, rsdp: X86MemoryLayout.acpi)
         let registers = try lift(MachineError.boot) { () throws(BootError) in try X86Boot.load(boot, into: memory.memory) }
         return X86Reset(registers)
     }

@@ -105,7 +105,8 @@ struct VmConfigBuilder {
 
     /// Checks what concerns several options and gives the configuration.
     consuming func finish() throws(CommandLineError) -> VmConfig {
-        config.boot.kernelArguments = kernelArguments.joined(separator: " ")
+        // Not `joined(separator:)`: that looks for conformances among all of the program's, for longer than the rest of this takes.
+        config.boot.kernelArguments = kernelArguments.reduce(into: "") { text, words in text += text.isEmpty ? words : " " + words }
         if config.machine.kind == .microvm {
             guard !config.boot.kernel.isEmpty else { throw .conflict("-kernel is missing") }
             guard config.boot.initrd != nil || !config.drives.isEmpty || !config.chardevs.isEmpty else {

@@ -53,6 +53,51 @@ import Testing
         #expect(calls.value == before)
     }
 
+    /// The numbers are as far apart as the limit on open files allows, and come and go in another order than theirs.
+    @Test func eachOfManyDescriptors_hasItsOwnHandler() throws {
+        let loop = try EventLoop()
+        let event = try EventFD()
+        var limit = rlimit()
+        #expect(unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+        let highest = Int32(min(limit.rlim_cur, 60_000)) - 1
+        let numbers = [highest, 300, highest / 2, 301, 299].map { fcntl(event.raw, F_DUPFD_CLOEXEC, $0) }
+        try #require(numbers.allSatisfy { $0 > 0 } && Set(numbers).count == 5)
+        defer { for number in numbers { close(number) } }
+        let called = numbers.map { _ in WaitWord() }
+        for (number, word) in zip(numbers, called) { try loop.add(number, .readable) { _ in word.store(word.value + 1) } }
+        event.signal()
+        loop.runOnce(timeoutMilliseconds: 1000)
+        #expect(called.map(\.value) == [1, 1, 1, 1, 1])
+        loop.remove(numbers[0])
+        loop.remove(numbers[3])
+        loop.remove(numbers[3])
+        #expect(throws: Errno.noEntry) { try loop.modify(numbers[3], .readable) }
+        loop.runOnce(timeoutMilliseconds: 1000)
+        #expect(called.map(\.value) == [1, 2, 2, 1, 2])
+    }
+
+    @Test func loopThatWaits_noticesWhatOtherThreadsAdd() throws {
+        let loop = try EventLoop()
+        let thread = try OSThread.start(name: "loop") { loop.run() }
+        // Long enough for the loop to wait; were it not, the test would pass all the same.
+        Clock.sleep(nanoseconds: 20_000_000)
+        let event = try EventFD()
+        event.signal()
+        let file = try SysFile.open("/proc/self/exe", .readOnly)
+        for descriptor in [event.raw, file.raw] {
+            let called = WaitWord()
+            try loop.add(descriptor, .readable) { [weak loop] _ in
+                loop?.remove(descriptor)
+                called.store(1)
+                called.wakeAll()
+            }
+            called.wait(while: 0, nanoseconds: 10_000_000_000)
+            #expect(called.value == 1)
+        }
+        loop.stop()
+        thread.join()
+    }
+
     @Test func timers_runInOrderOfTheirDeadlinesAndNotEarly() throws {
         let loop = try EventLoop()
         let order = WaitWord()

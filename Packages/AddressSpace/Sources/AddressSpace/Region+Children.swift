@@ -53,6 +53,8 @@ extension Region {
         var pending = [self]
         while let region = pending.popLast() {
             if region === other { return true }
+            // Most are: the set, whose type takes long to make, is for the others.
+            if region.target == nil, region.children.isEmpty { continue }
             guard seen.insert(ObjectIdentifier(region)).inserted else { continue }
             if let target = region.target { pending.append(target) }
             for child in region.children { pending.append(child.region) }
@@ -60,13 +62,14 @@ extension Region {
         return false
     }
 
-    /// Every address space that may show this region.
+    /// Every address space that may show this region. Few regions are on the way.
     func showingSpaces() -> [AddressSpace] {
-        var seen: Set<ObjectIdentifier> = []
+        var seen: [Region] = []
         var pending = [self]
         var spaces: [AddressSpace] = []
         while let region = pending.popLast() {
-            guard seen.insert(ObjectIdentifier(region)).inserted else { continue }
+            if seen.contains(where: { $0 === region }) { continue }
+            seen.append(region)
             if let space = region.space { spaces.append(space) }
             if let parent = region.parent { pending.append(parent) }
             for alias in region.aliases { if let alias = alias.region { pending.append(alias) } }

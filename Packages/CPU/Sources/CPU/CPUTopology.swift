@@ -24,13 +24,18 @@ public struct CPUTopology: Equatable, Sendable {
         cpus: Int = 1, maxcpus: Int? = nil, sockets: Int? = nil, dies: Int? = nil, clusters: Int? = nil, cores: Int? = nil, threads: Int? = nil
     ) throws(CPUTopologyError) {
         func given(_ value: Int?) -> Int? { value == 0 ? nil : value }
+        func check(_ level: Int?) throws(CPUTopologyError) {
+            if let level, level < 1 { throw .levelOutOfRange(level) }
+        }
         guard (1...CPUTopology.limit).contains(cpus) else { throw .cpusOutOfRange(cpus) }
         let dies = given(dies) ?? 1
         let clusters = given(clusters) ?? 1
         var levels = Levels(sockets: given(sockets), dies: dies, clusters: clusters, cores: given(cores), threads: given(threads))
-        for level in [levels.sockets, levels.dies, levels.clusters, levels.cores, levels.threads] {
-            if let level, level < 1 { throw .levelOutOfRange(level) }
-        }
+        try check(levels.sockets)
+        try check(dies)
+        try check(clusters)
+        try check(levels.cores)
+        try check(levels.threads)
         let maximum = given(maxcpus) ?? levels.product ?? cpus
         guard (1...CPUTopology.limit).contains(maximum) else { throw .maxcpusOutOfRange(maximum) }
         guard maximum >= cpus else { throw .maxcpusBelowCPUs(cpus: cpus, maxcpus: maximum) }

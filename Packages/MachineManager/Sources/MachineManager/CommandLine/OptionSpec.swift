@@ -5,8 +5,10 @@ struct OptionSpec: Sendable {
     let name: String
     let arity: OptionArity
     let head: OptionHead
-    let parameters: [ParameterSpec]
+    let makeParameters: ParameterSpec.Maker
     let help: String
+
+    var parameters: [ParameterSpec] { makeParameters() }
 }
 
 /// What the builder does with an option. Several names may share one meaning (`-S` and `-freeze`).
@@ -52,27 +54,32 @@ enum OptionHead: Sendable {
 struct OptionVariant: Sendable {
     let name: String
     let help: String
-    let parameters: [ParameterSpec]
     let isSupported: Bool
+    private let makeParameters: ParameterSpec.Maker
 
-    init(_ name: String, _ help: String, _ parameters: [ParameterSpec]) {
+    init(_ name: String, _ help: String, _ parameters: @autoclosure @escaping ParameterSpec.Maker) {
         self.name = name
         self.help = help
-        self.parameters = parameters
+        makeParameters = parameters
         isSupported = true
     }
+
+    var parameters: [ParameterSpec] { makeParameters() }
 
     /// A variant that is known and refused.
     init(unsupported name: String) {
         self.name = name
         help = ""
-        parameters = []
+        makeParameters = { [] }
         isSupported = false
     }
 }
 
 /// One `key=value` of an option.
 struct ParameterSpec: Sendable {
+    /// Parameters are made when they are asked for: there are hundreds, and one command line is about few of them.
+    typealias Maker = @Sendable () -> [ParameterSpec]
+
     let key: String
     let kind: ParameterKind
     let isRequired: Bool

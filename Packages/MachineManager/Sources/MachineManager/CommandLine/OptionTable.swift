@@ -26,9 +26,10 @@ enum OptionTable {
     }
 
     static func option(
-        _ id: OptionID, _ name: String, _ arity: OptionArity, _ head: OptionHead, _ parameters: [ParameterSpec], _ help: String
+        _ id: OptionID, _ name: String, _ arity: OptionArity, _ head: OptionHead, _ parameters: @autoclosure @escaping ParameterSpec.Maker,
+        _ help: String
     ) -> OptionSpec {
-        OptionSpec(id: id, name: name, arity: arity, head: head, parameters: parameters, help: help)
+        OptionSpec(id: id, name: name, arity: arity, head: head, makeParameters: parameters, help: help)
     }
 
     private static var general: [OptionSpec] {

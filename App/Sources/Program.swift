@@ -90,11 +90,13 @@ enum Program {
         }
         try isRunning()
         // Not at once: the vCPUs' threads, for which the guest waits, are starting, and need the same pages and the same lock of the kernel.
-        loop.after(nanoseconds: settling / 10) {
+        loop.after(nanoseconds: settling / 10) { ProgramMemory.releaseStartupPages() }
+        loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
+        // Two hundred system calls: most guests have booted by then.
+        loop.after(nanoseconds: settling * 10) {
             ProgramMemory.limitFaultAround()
             ProgramMemory.releaseStartupPages()
         }
-        loop.after(nanoseconds: settling) { ProgramMemory.releaseStartupPages() }
         loop.run()
         machine.shutDown()
         qmp.flush(nanoseconds: farewell)

@@ -3,6 +3,7 @@
 #include <link.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,6 +40,8 @@ extern const char etext[] __attribute__((weak, visibility("hidden")));
 enum { RARE_CODE_PIECE = 16 << 10 };
 
 void sys_limit_fault_around(void) {
+    static atomic_bool is_limited;
+    if (atomic_exchange(&is_limited, true)) return;
     uintptr_t start = (uintptr_t)program_rare_code, end = (uintptr_t)etext;
     // The kernel maps no more than 64 KiB around a fault: where that is one page there is nothing to limit.
     if (start == 0 || end == 0 || sysconf(_SC_PAGESIZE) > RARE_CODE_PIECE) return;

@@ -7,7 +7,8 @@ public enum ProgramMemory {
     public static func prepare() { sys_prepare_program_memory() }
 
     /// Cuts the code that is rarely used into small mappings, since the kernel maps 64 KiB around each fault, or as much as the page cache holds in one piece, but
-    /// never across mappings. Once, when the guest runs: a start is quicker without, and clients come after it. Any thread.
+    /// never across mappings. Nearly two hundred system calls, a quarter of a millisecond, for which no guest should have to wait while it boots: by whoever is
+    /// about to use much of that code, and when the guest has booted. Only the first call does anything. Any thread.
     public static func limitFaultAround() { sys_limit_fault_around() }
 
     /// Gives back pages that only start-up needed: the program's code and constants (clean copies of the file; those still in use are mapped again on the

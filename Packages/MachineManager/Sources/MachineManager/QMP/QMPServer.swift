@@ -33,8 +33,13 @@ public final class QMPServer: MachineEventSink, Sendable {
     private let dispatcher: QMPDispatcher
     private let endpoints = Mutex<[Endpoint]>([])
     private let inbox = Mutex(Inbox())
-    /// Whether giving back memory is due.
-    private let isTidying = Mutex(false)
+    /// What clients cost the program's memory.
+    private struct Housekeeping: Sendable {
+        var hasServed = false
+        /// Whether giving back memory is due.
+        var isTidying = false
+    }
+    private let housekeeping = Mutex(Housekeeping())
     /// After this time the pages of the program that commands touched are given back: they are many times what their code is long.
     private static let tidyingDelay: UInt64 = 1_000_000_000
 
@@ -107,13 +112,20 @@ public final class QMPServer: MachineEventSink, Sendable {
 
     private func clientWasServed() {
         deliverEvents()
-        let isDue = isTidying.withLock { isTidying in
-            defer { isTidying = true }
-            return !isTidying
+        let (isFirst, isDue) = housekeeping.withLock { state in
+            defer { state = Housekeeping(hasServed: true, isTidying: true) }
+            return (!state.hasServed, !state.isTidying)
+        }
+        if isFirst {
+            // Behind the greeting, which would wait for it; so what the first commands were given goes again.
+            loop.post {
+                ProgramMemory.limitFaultAround()
+                ProgramMemory.releaseStartupPages()
+            }
         }
         guard isDue else { return }
         loop.after(nanoseconds: Self.tidyingDelay) { [weak self] in
-            self?.isTidying.withLock { $0 = false }
+            self?.housekeeping.withLock { $0.isTidying = false }
             ProgramMemory.releaseStartupPages()
         }
     }

@@ -46,6 +46,7 @@ import Testing
         #expect(mappings.filter { $0.permissions.contains("w") }.reduce(0) { $0 + $1.bytes } < 512 << 10)
         #expect(!mappings.contains { $0.permissions.hasPrefix("rwx") })
         try until("\(facts.residentKiB) KiB") { facts.residentKiB <= 2048 }
+        #expect(facts.writtenKiB <= 512)
         try work(try QMPClient.greeted(path: folder.path("q.sock")))
         #expect(facts.residentKiB <= 4096)
         try until("what the session touched is given back") { facts.residentKiB <= 2048 }

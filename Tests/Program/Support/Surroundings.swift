@@ -27,14 +27,21 @@ struct ProcessFacts {
         return String(decoding: bytes ?? Data(), as: UTF8.self)
     }
 
-    /// Resident KiB outside guest memory: mappings under 128 MiB.
-    var residentKiB: Int {
+    /// Resident KiB outside guest memory.
+    var residentKiB: Int { outsideGuest("Rss:") }
+
+    /// KiB outside guest memory that the process has for itself, since it wrote them. Not Private_Dirty: that is also all of a program whose file was made
+    /// just now and is not on the disk yet.
+    var writtenKiB: Int { outsideGuest("Anonymous:") }
+
+    /// The sum of a field of smaps over mappings under 128 MiB.
+    private func outsideGuest(_ field: String) -> Int {
         var total = 0, size = 0
         for line in text("smaps").split(separator: "\n") {
             let words = line.split(separator: " ")
             guard words.count == 3, let number = Int(words[1]) else { continue }
             if words[0] == "Size:" { size = number }
-            if words[0] == "Rss:", size < 128 << 10 { total += number }
+            if words[0] == field, size < 128 << 10 { total += number }
         }
         return total
     }
